@@ -1,0 +1,179 @@
+"""What a task is: examples, prompts and scores, free of any particular task."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from tasks.config import TaskConfig
+from tasks.sources import splits
+from tasks.sources.record import Record
+
+DATA_FOLDER = Path(__file__).parent / "data"
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One thing to ask.
+
+    Parameters
+    ----------
+    example_id
+        Stable, and unique within its source.
+    category
+        Group for breakdowns, or None.
+    question
+        What is asked.
+    references
+        Acceptable answers.
+    turns
+        The user's turns of a conversation; empty for a single turn.
+    """
+
+    example_id: str
+    category: str | None
+    question: str
+    references: tuple[str, ...]
+    turns: tuple[str, ...] = ()
+
+    @property
+    def source_sha256(self) -> str:
+        """SHA-256 of the canonical JSON of [question, references]: equal if and only if the content is."""
+        content = json.dumps(
+            [self.question, list(self.references)], ensure_ascii=False, separators=(",", ":")
+        )
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is stored of one generated answer, and all that scoring may look at.
+
+    Parameters
+    ----------
+    text
+        Generated text, cut before the end-of-sequence token or stop string.
+    output_ids
+        Generated token ids, with the token that ended the answer, if any.
+    finish_reason
+        `eos`, `stop` or `length`.
+    references
+        Acceptable answers.
+    prompt
+        The prompt as the model saw it.
+    question
+        The example's question.
+    """
+
+    text: str
+    output_ids: Sequence[int]
+    finish_reason: str
+    references: Sequence[str]
+    prompt: str
+    question: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """The verdict on one answer.
+
+    Parameters
+    ----------
+    quality
+        The task's quality metric (`Task.quality_metric`).
+    outcome
+        `correct`, `abstained`, `collapsed` or `wrong`.
+    collapsed
+        Whether the text is degenerate, whatever the outcome.
+    scores
+        Every other number, by name.
+    """
+
+    quality: float
+    outcome: str
+    collapsed: bool
+    scores: dict[str, float]
+
+
+class Task(ABC):
+    """One task: a subclass in a module of its own, named like `name`.
+
+    A subclass says how a record becomes an example (`examples_from`), what the model is shown (`prompt`) and
+    how an answer is scored (`score`). Where the examples come from is the same for all tasks and done here.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    quality_metric: ClassVar[str]
+    Config: ClassVar[type[TaskConfig]]
+
+    def __init__(self, config: TaskConfig) -> None:
+        self.config = config
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Longest answer, in tokens."""
+        return self.config.max_new_tokens
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """Strings that end an answer; none unless the task says so."""
+        return ()
+
+    @property
+    def prompt_style(self) -> str:
+        """`chat` (a list of messages) or `fewshot` (plain text)."""
+        return "chat"
+
+    @property
+    def source_label(self) -> str:
+        """The source in words: `embedded`, `file:<name>` or `hub:<dataset>[/<config>]:<split>`."""
+        return splits.label(self.config)
+
+    def load(self) -> list[Example]:
+        """Return the examples that are scored, always in the same order.
+
+        Raises
+        ------
+        DataError
+            If the data are missing or malformed.
+        """
+        return list(self._examples.scored)
+
+    def calibration(self) -> list[Example]:
+        """Return examples for tuning methods, none of which is ever scored.
+
+        Raises
+        ------
+        DataError
+            If the data are missing or malformed, or no example is left for calibration.
+        """
+        return list(self._examples.calibration_or_error())
+
+    @cached_property
+    def _examples(self) -> splits.Splits[Example]:
+        return splits.read(self.config, DATA_FOLDER, self.examples_from)
+
+    @abstractmethod
+    def examples_from(self, records: Sequence[Record]) -> list[Example]:
+        """Turn the records of one source, in order, into examples.
+
+        Raises
+        ------
+        DataError
+            If a record is malformed or an id repeats.
+        """
+
+    @abstractmethod
+    def prompt(self, example: Example, turn: int, answers: Sequence[str]) -> list[Message] | str:
+        """Return what the model is shown before it answers turn `turn`, after its own earlier `answers`."""
+
+    @abstractmethod
+    def score(self, answer: Answer) -> Score:
+        """Score an answer from its stored fields alone."""

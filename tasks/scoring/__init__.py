@@ -1,0 +1,1 @@
+"""Metrics that several tasks share; each works on stored text and token ids alone."""

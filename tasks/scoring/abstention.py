@@ -1,0 +1,61 @@
+"""Recognises answers in which the model declines to answer.
+
+Only statements of the speaker about itself ("I don't know", "I cannot answer") or about the question ("the
+question does not specify") count. A claim such as "the author is unknown" is an answer. Quoted titles are
+ignored, and a guess that follows ("I'm not sure, but I think …") makes the answer an attempt.
+"""
+
+import re
+
+_ADVERBS = r"(?:(?:really|actually|currently|honestly|just|simply|still|also|personally|unfortunately) )*"
+_NOT = r"(?:do not|don't|did not|didn't)"
+_I_AM = rf"\bi(?: am|'m) {_ADVERBS}"
+_CANNOT = (
+    rf"(?:\bi {_ADVERBS}(?:cannot|can't|can not|could not|couldn't)"
+    rf"|{_I_AM}(?:unable to|not able to|not capable of|incapable of))"
+)
+_ANSWERING = (
+    r"(?:answer|provid|say\b|determin|find|recall|remember|confirm|verify|identify|give|giving|tell you"
+    r"|help (?:you|with)|assist|comply|access|browse)"
+)
+_KNOWLEDGE = (
+    r"(?:information|knowledge|data|details|access|answers?|idea|clue|memory|records?|ability|capability"
+    r"|capacity|context|personal)"
+)
+
+_ABSTENTIONS = (
+    rf"\bi {_ADVERBS}{_NOT} {_ADVERBS}(?:know|recall|remember)\b",
+    rf"{_I_AM}(?:not (?:\w+ )?(?:sure|certain|aware|familiar)|unsure|uncertain|unaware|unfamiliar)\b",
+    rf"{_CANNOT} (?:\w+ly )?{_ANSWERING}",
+    rf"\bi {_ADVERBS}{_NOT} {_ADVERBS}have (?:[\w-]+ ){{0,4}}?{_KNOWLEDGE}\b",
+    rf"\b(?:i have|i've(?: got)?) no (?:\w+ )?{_KNOWLEDGE}\b",
+    rf"\bas an ai\b[^.!?]*(?:\bi {_ADVERBS}{_NOT} have\b|{_CANNOT})",
+    r"\bthere is (?:no|not enough|insufficient) (?:\w+ )?information\b",
+    r"\bit(?: is|'s) (?:not possible|impossible) to (?:\w+ly )?(?:answer|determine|say|identify|provide)\b",
+    r"\bthe (?:question|prompt) (?:does not|doesn't) (?:\w+ )?(?:provide|specify|mention|say)\b",
+    r"\b(?:could|can|would) you (?:please )?(?:provide|clarify|specify|rephrase|give me)\b",
+    r"\bplease (?:provide|clarify|specify|rephrase|give me)\b",
+)
+_ABSTENTION = re.compile("|".join(_ABSTENTIONS))
+_WHOLE = re.compile(
+    r"(?:the answer is )?(?:unknown|n/a|not sure|no idea|no answer|don't know|dunno|idk|not available"
+    r"|unanswerable|(?:i am |i'm )?sorry|i apologi[sz]e)"
+)
+_GUESS = re.compile(
+    r"\bbut i(?: would|'d)? (?:think|believe|guess|suspect|say|can tell)\b"
+    r"|\bbut it(?:'s| is| was| may| might| could)\b"
+    r"|\b(?:but the|but my|my) (?:best )?guess\b"
+    r"|\bi(?: would|'d) (?:guess|say)\b"
+)
+_QUOTED = re.compile(r'"[^"]*"')
+_STRAIGHT = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})
+
+
+def abstains(text: str) -> bool:
+    """Whether the text declines to answer, by the rule of this module (English only)."""
+    plain = " ".join(text.translate(_STRAIGHT).lower().split()).strip('"')
+    unquoted = _QUOTED.sub(" ", plain)
+    if _WHOLE.fullmatch(unquoted.strip(" .!")):
+        return True
+    match = _ABSTENTION.search(unquoted)
+    return match is not None and not _GUESS.search(unquoted, match.end())

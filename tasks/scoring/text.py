@@ -1,0 +1,142 @@
+"""Comparing a generated answer with reference answers: exact match, F1, and containment.
+
+Exact match and F1 use the normalisation of SQuAD's official evaluation script (Rajpurkar et al., 2016), so
+that they can be compared with published numbers. Containment asks whether a reference occurs in a whole
+sentence, and uses a normalisation of its own (`words`), because SQuAD's turns "1.5" into "15" and keeps
+"Paris—the" as one word.
+"""
+
+import re
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+_ARTICLES = frozenset({"a", "an", "the"})
+_ARTICLE = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+# Letters that Unicode does not decompose into a base letter and an accent. The last three are the dotless i
+# and two apostrophes that Unicode counts as letters (as in Hawai'i, written with an okina).
+_FOLDED = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe"}
+    | {"\u0131": "i", "\u02bb": "'", "\u02bc": "'"}
+)
+_COMBINING = range(0x0300, 0x0370)
+_GROUPING_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_DECIMAL_POINT = re.compile(r"(?<=\d)\.(?=\d)")
+
+
+def squad_normalise(text: str, drop_articles: bool = True) -> str:
+    """Lower case, without ASCII punctuation, articles and surplus white space, as SQuAD's script does it."""
+    bare = text.lower().translate(_PUNCTUATION)
+    return " ".join((_ARTICLE.sub(" ", bare) if drop_articles else bare).split())
+
+
+def fold(text: str) -> str:
+    """Return text in one case and without accents.
+
+    NFKC, then the accents of Latin, Greek and Cyrillic letters are dropped and case is folded: "Brasília"
+    becomes "brasilia", "Łódź" becomes "lodz". Vowel signs of other scripts are kept.
+    """
+    decomposed = unicodedata.normalize("NFKD", text)
+    bare = "".join(character for character in decomposed if ord(character) not in _COMBINING)
+    return unicodedata.normalize("NFKC", bare).casefold().translate(_FOLDED)
+
+
+def words(text: str, punctuation: str = " ") -> list[str]:
+    """Split text into folded words.
+
+    Parameters
+    ----------
+    text
+        Any text.
+    punctuation
+        What punctuation and symbols become: " " splits "Spider-Man" into two words, "" makes it one.
+
+    Notes
+    -----
+    In numbers, the comma that groups thousands is dropped ("1,000" is "1000"), the decimal point stays ("1.5"
+    is not "15"), and other marks between digits always split ("1914-1918" is two words). "&" is "and".
+    """
+    folded = _GROUPING_COMMA.sub("", fold(text)).replace("&", " and ")
+    points = {match.start() for match in _DECIMAL_POINT.finditer(folded)}
+    kept = []
+    for index, character in enumerate(folded):
+        if character.isalnum() or index in points or unicodedata.category(character).startswith("M"):
+            kept.append(character)
+        elif character.isspace() or _between_digits(folded, index):
+            kept.append(" ")
+        else:
+            kept.append(punctuation)
+    return "".join(kept).split()
+
+
+def exact_match(text: str, references: Iterable[str]) -> float:
+    """Return 1 if the text equals a reference under SQuAD's normalisation, else 0."""
+    return float(any(left == right for left, right in _comparable(text, references)))
+
+
+def f1(text: str, references: Iterable[str]) -> float:
+    """Return the best token F1 over the references under SQuAD's normalisation, from 0 to 1."""
+    return max(
+        (_token_f1(left.split(), right.split()) for left, right in _comparable(text, references)), default=0.0
+    )
+
+
+def contains_alias(text: str, alias: str) -> bool:
+    """Whether the alias occurs in the text as a run of whole words.
+
+    Case, accents, punctuation and articles do not count. Articles do count in an alias that ends in one
+    ("The The", "vitamin A"): there, it is no article. Punctuation may split words or not ("Spider-Man",
+    "Spiderman" and "Spider Man" are the same). An alias without a letter or digit ("!!!") must be the whole
+    text.
+
+    Notes
+    -----
+    Negation is not understood ("not Paris"), number words are not numbers ("seven" is not "7"), and words are
+    found by white space, so languages written without it are not served.
+    """
+    spaced = words(alias)
+    if not spaced:
+        return fold(alias).strip() == fold(text).strip()
+    keep_articles = spaced[-1] in _ARTICLES
+    texts = _renderings(text, keep_articles)
+    return any(f" {run} " in f" {whole} " for run in _renderings(alias, keep_articles) for whole in texts)
+
+
+def contains_any(text: str, aliases: Iterable[str]) -> bool:
+    """Whether any of the aliases occurs in the text; see `contains_alias`."""
+    return any(contains_alias(text, alias) for alias in aliases)
+
+
+def _renderings(text: str, keep_articles: bool) -> set[str]:
+    renderings = set()
+    for punctuation in (" ", ""):
+        tokens = words(text, punctuation)
+        kept = [token for token in tokens if keep_articles or token not in _ARTICLES]
+        renderings.add(" ".join(kept))
+    return renderings
+
+
+def _between_digits(text: str, index: int) -> bool:
+    return 0 < index < len(text) - 1 and text[index - 1].isdigit() and text[index + 1].isdigit()
+
+
+def _comparable(text: str, references: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """Yield (text, reference) pairs, normalised less where nothing of the reference would remain."""
+    for reference in references:
+        if squad_normalise(reference):
+            yield squad_normalise(text), squad_normalise(reference)
+        elif squad_normalise(reference, drop_articles=False):
+            yield squad_normalise(text, drop_articles=False), squad_normalise(reference, drop_articles=False)
+        else:
+            yield text.strip().lower(), reference.strip().lower()
+
+
+def _token_f1(left: Sequence[str], right: Sequence[str]) -> float:
+    common = sum((Counter(left) & Counter(right)).values())
+    if not common:
+        return 0.0
+    precision, recall = common / len(left), common / len(right)
+    return 2 * precision * recall / (precision + recall)

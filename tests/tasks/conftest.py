@@ -1,0 +1,34 @@
+"""Helpers for the tests of tasks."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WriteJsonl = Callable[..., str]
+
+
+@pytest.fixture
+def write_jsonl(tmp_path: Path) -> WriteJsonl:
+    """Return a function that writes records as JSON Lines and returns the path."""
+
+    def write(*records: Any, name: str = "questions.jsonl") -> str:
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def write_json(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that writes one JSON document and returns the path."""
+
+    def write(document: Any, name: str = "questions.json", indent: int | None = None) -> str:
+        path = tmp_path / name
+        path.write_text(json.dumps(document, indent=indent), encoding="utf-8")
+        return str(path)
+
+    return write

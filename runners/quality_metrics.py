@@ -1,0 +1,100 @@
+"""What a method does to the answers: quality, hallucination, collapse, against the full model in pairs."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+from runners.columns import Rows, column, column_mean, mean, quotient, rows_with
+from runners.statistics import (
+    clustered_mean_interval,
+    mcnemar_exact,
+    minimum_detectable_difference,
+    rate_difference_interval,
+)
+
+ATTEMPTED = ("correct", "wrong")  # the outcomes that are an answer; abstained and collapsed are none
+
+
+def quality(rows: Rows, seed: int = 0) -> dict[str, Any]:
+    """Return the `quality*` metrics of rows with `quality`, `full_quality` and `example_id`.
+
+    Intervals are clustered by conversation (`example_id`). `quality_delta` is method minus full model over
+    the pairs in which both have a score. `quality_p` is McNemar's exact test, for scores that are 0 or 1 with
+    one turn a conversation (the test needs independent pairs), else None. `quality_mde`: see
+    `statistics.minimum_detectable_difference`; None where no pair differs and scores leave [0, 1].
+    """
+    scored, pairs = rows_with(rows, "quality"), rows_with(rows, "quality", "full_quality")
+    own = clustered_mean_interval(column(scored, "quality"), _conversations(scored), seed=seed)
+    answers, full_answers = column(pairs, "quality"), column(pairs, "full_quality")
+    differences, clusters = answers - full_answers, _conversations(pairs)
+    delta = clustered_mean_interval(differences, clusters, seed=seed)
+    both = np.concatenate([answers, full_answers])
+    unit_scale = bool(((both >= 0) & (both <= 1)).all())
+    p = None
+    if len(pairs) >= 2 and np.isin(both, (0, 1)).all() and len(set(clusters)) == len(pairs):
+        p = mcnemar_exact(int((differences > 0).sum()), int((differences < 0).sum()))
+    return {
+        "quality_n": len(scored),
+        "quality": own.estimate,
+        "quality_lo": own.lo,
+        "quality_hi": own.hi,
+        "full_quality": column_mean(rows, "full_quality"),
+        "quality_delta": delta.estimate,
+        "quality_delta_lo": delta.lo,
+        "quality_delta_hi": delta.hi,
+        "quality_p": p,
+        "quality_mde": minimum_detectable_difference(differences, clusters)
+        if unit_scale or differences.any()
+        else None,
+    }
+
+
+def hallucination(rows: Rows, seed: int = 0) -> dict[str, Any]:
+    """Return the hallucination metrics of rows with `outcome` and `full_outcome`.
+
+    A rate is wrong ÷ attempted, where an abstention and a collapse are no attempt. `new_hallucination_rate`
+    (wrong where the full model is correct) and `repaired_rate` (the other way round) are shares of all pairs.
+    """
+    pairs = rows_with(rows, "outcome", "full_outcome")
+    own, full = [row["outcome"] for row in pairs], [row["full_outcome"] for row in pairs]
+    delta = rate_difference_interval(
+        [outcome == "wrong" for outcome in own],
+        [outcome in ATTEMPTED for outcome in own],
+        [outcome == "wrong" for outcome in full],
+        [outcome in ATTEMPTED for outcome in full],
+        _conversations(pairs),
+        seed=seed,
+    )
+    both = list(zip(own, full, strict=True))
+    return {
+        "hallucination_rate": _wrong_of_attempted(rows, "outcome"),
+        "full_hallucination_rate": _wrong_of_attempted(rows, "full_outcome"),
+        "new_hallucination_rate": mean(outcomes == ("wrong", "correct") for outcomes in both),
+        "repaired_rate": mean(outcomes == ("correct", "wrong") for outcomes in both),
+        "hallucination_delta": delta.estimate,
+        "hallucination_delta_lo": delta.lo,
+        "hallucination_delta_hi": delta.hi,
+    }
+
+
+def lengths(rows: Rows) -> dict[str, Any]:
+    """Return how answers end: collapse rates, share cut off by the length limit, mean tokens."""
+    return {
+        "collapse_rate": column_mean(rows, "collapsed"),
+        "full_collapse_rate": column_mean(rows, "full_collapsed"),
+        "length_stop_rate": mean(
+            row["finish_reason"] == "length" for row in rows_with(rows, "finish_reason")
+        ),
+        "output_tokens_mean": column_mean(rows, "output_tokens"),
+        "full_output_tokens_mean": column_mean(rows, "full_output_tokens"),
+    }
+
+
+def _conversations(rows: Rows) -> list[Hashable]:
+    return [row.get("example_id") for row in rows]
+
+
+def _wrong_of_attempted(rows: Rows, name: str) -> float | None:
+    attempted = [row[name] for row in rows if row.get(name) in ATTEMPTED]
+    return quotient(attempted.count("wrong"), len(attempted))

@@ -1,0 +1,149 @@
+"""The table that ends a run: the full model beside each method, and in words what the numbers say.
+
+Plain text without colours and without cut-off words: it reads the same on a terminal and in a log file.
+"""
+
+import shutil
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TextIO
+
+from runners.table_rows import ROWS, UNKNOWN, heading, setting
+from runners.verdict import sentences
+
+Record = Mapping[str, Any]
+Cell = list[str]  # lines
+_GAP = 2
+_LABEL, _HEADING = 26, 18  # widest label and column heading; longer ones take more lines
+# For terminals whose encoding lacks these characters.
+_PLAIN = str.maketrans({"–": "-", "×": "x", "÷": "/", "─": "-", "·": "-"})
+
+
+def show(
+    metrics: Sequence[Record],
+    folders: Iterable[Path | str] = (),
+    wandb_folders: Iterable[Path | str] = (),
+    stream: TextIO | None = None,
+) -> None:
+    """Print the comparison of some runs and where their files lie.
+
+    Parameters
+    ----------
+    metrics
+        `METRICS` records.
+    folders, wandb_folders
+        Of the results, and of W&B's files where there are any.
+    stream
+        Standard output by default. Characters that its encoding lacks are replaced.
+    """
+    stream = stream or sys.stdout
+    width = shutil.get_terminal_size().columns if stream.isatty() else 80
+    lines = [comparison(metrics, min(width, 160))]
+    lines += [printable(f"Results (samples.parquet, metrics.json): {folder}") for folder in folders]
+    lines += [printable(f"Weights & Biases files: {folder}") for folder in wandb_folders]
+    text = "\n".join(lines)
+    encoding = stream.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_PLAIN).encode(encoding, "backslashreplace").decode(encoding)
+    print(text, file=stream)
+
+
+def comparison(metrics: Sequence[Record], width: int = 80) -> str:
+    """Return, for each model and task, a table of the full model and the runs, and a few sentences a run.
+
+    Parameters
+    ----------
+    metrics
+        `METRICS` records; null shows as a dash.
+    width
+        Characters a line. Runs that do not fit beside each other continue below.
+    """
+    width = max(width, 60)
+    ordered = sorted(metrics, key=setting)  # stable: within a setting the order given stays
+    return "\n".join(_group(title, list(records), width) for title, records in groupby(ordered, key=setting))
+
+
+def printable(text: str) -> str:
+    """Return the text with control and formatting characters as escapes: it cannot steer a terminal."""
+    return "".join(
+        char
+        if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+        else ascii(char)[1:-1]
+        for char in text
+    )
+
+
+def _group(title: str, records: list[Record], width: int) -> str:
+    full = next((record for record in records if _has_baseline(record)), None)
+    rows = [
+        row for row in ROWS if not row.optional or any(row.cell(record)[0] != UNKNOWN for record in records)
+    ]
+    labels = [_wrapped([row.label(records[0])], _LABEL) for row in rows]
+    columns = [
+        [_wrapped(heading(record, records), _HEADING), *(row.cell(record) for row in rows)]
+        for record in records
+    ]
+    baseline = [["full model"], *(row.full_cell(full) for row in rows)] if full is not None else None
+    parts = [textwrap.fill(printable(title), width), ""]
+    for panel in _panels([[""], *labels], baseline, columns, width):
+        parts += [_rendered(panel), ""]
+    if any(record.get("quality_lo") is not None for record in records):
+        parts += ["In brackets: 95 % confidence limits.", ""]
+    for record in records:
+        said = f"{' '.join(heading(record, records))}: {' '.join(sentences(record))}"
+        parts += [textwrap.fill(printable(said), width, subsequent_indent="  ", break_on_hyphens=False)]
+    tested = sum(record.get("quality_p") is not None for record in records)
+    if tested > 1:
+        parts.append(f"The {tested} p-values are not corrected for there being several.")
+    return "\n".join([*parts, ""])
+
+
+def _has_baseline(record: Record) -> bool:
+    return any(value is not None for name, value in record.items() if name.startswith("full_"))
+
+
+def _wrapped(lines: Iterable[str], width: int) -> Cell:
+    return [piece for line in lines for piece in textwrap.wrap(printable(line), width) or [""]]
+
+
+def _panels(
+    labels: list[Cell], baseline: list[Cell] | None, columns: list[list[Cell]], width: int
+) -> list[list[list[Cell]]]:
+    """Deal the columns out to as many tables as the width asks for, each beside the full model."""
+    fixed = [labels] if baseline is None else [labels, baseline]
+    panels: list[list[list[Cell]]] = []
+    room = 0
+    for column in columns:
+        needed = _width(column) + _GAP
+        if not panels or needed > room:
+            panels.append(list(fixed))
+            room = width - sum(map(_width, fixed)) - _GAP * (len(fixed) - 1)
+        panels[-1].append(column)
+        room -= needed
+    return panels
+
+
+def _width(column: list[Cell]) -> int:
+    return max(len(line) for cell in column for line in cell)
+
+
+def _rendered(columns: list[list[Cell]]) -> str:
+    widths = [_width(column) for column in columns]
+    lines = []
+    for number, cells in enumerate(zip(*columns, strict=True)):
+        for line in range(max(map(len, cells))):
+            texts = [cell[line] if line < len(cell) else "" for cell in cells]
+            padded = [
+                texts[0].ljust(widths[0]),
+                *(t.rjust(w) for t, w in zip(texts[1:], widths[1:], strict=True)),
+            ]
+            lines.append((" " * _GAP).join(padded).rstrip())
+        if number == 0:
+            lines.append("─" * (sum(widths) + _GAP * (len(widths) - 1)))
+    return "\n".join(lines)

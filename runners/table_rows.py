@@ -1,0 +1,125 @@
+"""The rows of the table: what each is called, and how its numbers are written."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+UNKNOWN = "–"
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity.
+
+    Parameters
+    ----------
+    title
+        Its label; `{metric}` stands for the name of the quality metric.
+    field
+        The metric; its interval is in `<field>_lo` and `<field>_hi`, where there is one.
+    form
+        How it is written, as a format of the value.
+    scale
+        Factor from the metric to what is written (100 for per cent).
+    full
+        The metric that holds the full model's value, or the text to show for it.
+    optional
+        Left out where no run knows it.
+    """
+
+    title: str
+    field: str
+    form: str
+    scale: float = 1.0
+    full: str = ""
+    optional: bool = False
+
+    def label(self, record: Record) -> str:
+        """Return the label."""
+        return self.title.format(metric=record.get("quality_metric") or "score")
+
+    def cell(self, record: Record) -> list[str]:
+        """Return the lines for a run: the value, its interval, and a p-value for a difference in quality."""
+        lines = [self._text(record.get(self.field))]
+        lo, hi = record.get(f"{self.field}_lo"), record.get(f"{self.field}_hi")
+        if lo is not None and hi is not None:
+            lines.append(f"[{self._bare(lo)}, {self._bare(hi)}]")
+        if self.field == "quality_delta" and (p := record.get("quality_p")) is not None:
+            lines.append("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
+        return lines
+
+    def full_cell(self, record: Record) -> list[str]:
+        """Return the lines for the full model beside that run."""
+        return [self._text(record.get(self.full))] if self.full.startswith("full_") else [self.full]
+
+    def _text(self, value: Any) -> str:
+        return (
+            UNKNOWN if value is None else self.form.format(value if self.scale == 1 else value * self.scale)
+        )
+
+    def _bare(self, value: float) -> str:
+        return self._text(value).rstrip("× %")
+
+
+ROWS = (
+    Row("quality ({metric})", "quality", "{:.3f}", full="full_quality"),
+    Row("  difference to full", "quality_delta", "{:+.3f}"),
+    Row("  detectable from", "quality_mde", "{:.3f}"),
+    Row("new hallucinations", "new_hallucination_rate", "{:.1f} %", 100),
+    Row("repaired hallucinations", "repaired_rate", "{:.1f} %", 100),
+    Row("wrong ÷ attempted", "hallucination_rate", "{:.1f} %", 100, full="full_hallucination_rate"),
+    Row("  difference to full", "hallucination_delta", "{:+.1f} %", 100, optional=True),
+    Row("collapsed", "collapse_rate", "{:.1f} %", 100, full="full_collapse_rate"),
+    Row("cut off by length limit", "length_stop_rate", "{:.1f} %", 100),
+    Row("tokens an answer", "output_tokens_mean", "{:.1f}", full="full_output_tokens_mean"),
+    Row("decode tokens/s", "tokens_per_s", "{:,.1f}", full="full_tokens_per_s"),
+    Row("  GB/s read", "gb_per_s", "{:,.1f}", full="full_gb_per_s", optional=True),
+    Row("decode speedup", "speedup", "{:.2f}×", full="1×"),
+    Row("end-to-end speedup", "speedup_end_to_end", "{:.2f}×", full="1×"),
+    Row("  against hf_generate", "speedup_vs_hf", "{:.2f}×", optional=True),
+    Row("ideal speedup", "ideal_speedup", "{:.2f}×", full="1×"),
+    Row("efficiency", "efficiency", "{:.0f} %", 100),
+    Row("realised skip, FFN", "realised_skip_ffn", "{:.1f} %", 100),
+    Row("realised skip, attention", "realised_skip_attention", "{:.1f} %", 100),
+    Row("realised skip, weighted", "realised_skip_weighted", "{:.1f} %", 100),
+    Row("draft skip", "draft_skip", "{:.1f} %", 100, optional=True),
+    Row("target skip", "target_skip", "{:.1f} %", 100),
+    Row("examples", "examples", "{:,}"),
+)
+
+
+def setting(record: Record) -> str:
+    """Return the title that runs share if they can stand in one table."""
+    names = [record.get(name) or UNKNOWN for name in ("model", "task", "source", "dtype", "device")]
+    return "{} · {} ({}) · {} on {} · batch {}".format(*names, record.get("batch_size") or UNKNOWN)
+
+
+def heading(record: Record, among: Sequence[Record]) -> list[str]:
+    """Return the method and its one telling parameter.
+
+    That is the parameter which the target solved; else one in which it differs from other runs of the method;
+    else the first one that is set.
+    """
+    method = str(record.get("method") or UNKNOWN)
+    name = record.get("solved_parameter")
+    parameters = _parameters(record)
+    if not name:
+        others = [_parameters(other) for other in among if other.get("method") == record.get("method")]
+        changed = [key for key in parameters if any(other.get(key) != parameters[key] for other in others)]
+        given = [key for key, value in parameters.items() if value is not None]
+        name = next(iter([*changed, *given]), None)
+    if not name:
+        return [method]
+    value = record.get("solved_value")
+    value = parameters.get(name) if value is None else value
+    return [method, f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"]
+
+
+def _parameters(record: Record) -> dict[str, Any]:
+    try:
+        values = json.loads(record.get("method_params") or "{}")
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}

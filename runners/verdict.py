@@ -1,0 +1,49 @@
+"""What a run's numbers say, in plain sentences: larger than the noise or not, faster or slower."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Record = Mapping[str, Any]
+
+
+def sentences(record: Record) -> list[str]:
+    """Return what a metrics record says about quality and speed against the full model, one sentence each."""
+    if record.get("baseline") == "none":
+        return ["There is no full model to compare with (runner.baseline=none)."]
+    found = [_quality(record), _speed(record)]
+    if note := record.get("speed_note"):
+        found.append(f"Note: {note}.")
+    if record.get("untrained_ablation"):
+        found.append("Its paper trains the model for it; this one was not (untrained ablation).")
+    return found
+
+
+def _quality(record: Record) -> str:
+    delta, lo, hi = (record.get(f"quality_delta{end}") for end in ("", "_lo", "_hi"))
+    detectable = record.get("quality_mde")
+    if delta is None:
+        return "Its quality cannot be compared: no answer has a score on both sides."
+    if lo is None or hi is None:
+        return "Its quality cannot be compared: these are too few examples."
+    if lo <= 0 <= hi:
+        unseen = (
+            "" if detectable is None else f"; one below {detectable:.3f} could go unseen with these examples"
+        )
+        return f"No measurable difference in quality{unseen}."
+    direction = "higher" if delta > 0 else "lower"
+    doubt = ""
+    if detectable is not None and abs(delta) < detectable:
+        doubt = f", but smaller than the {detectable:.3f} that these examples show reliably"
+    return f"Its quality is {direction} by {abs(delta):.3f}, which is more than the noise{doubt}."
+
+
+def _speed(record: Record) -> str:
+    speedup, lo, hi = (record.get(f"speedup{end}") for end in ("", "_lo", "_hi"))
+    if speedup is None:
+        return "Its decode speed cannot be compared: no answer was timed on both sides."
+    if lo is None or hi is None:
+        return "Its decode speed cannot be compared: these are too few examples."
+    if lo <= 1 <= hi:
+        return "No measurable difference in decode speed."
+    direction = "faster" if speedup > 1 else "slower"
+    return f"Decoding is {direction}: {speedup:.2f} times the full model's tokens per second."

@@ -1,0 +1,48 @@
+"""The process that talks to Weights & Biases: reads one JSON object from standard input, writes one W&B run.
+
+It is a process of its own so that nothing W&B does (waiting for a server, capturing output, handlers at exit)
+can reach the run that is being reported. Any failure is a status other than 0 with the reason as the last
+line of stderr.
+"""
+
+import json
+import sys
+from typing import Any
+
+import numpy as np
+import wandb
+
+
+def main() -> None:
+    """Write the run that standard input describes; see `wandb_logger.log_run` for its keys."""
+    given: dict[str, Any] = json.load(sys.stdin)
+    run = wandb.init(
+        project=given["project"],
+        entity=given["entity"],
+        group=given["group"],
+        id=given["id"],
+        name=given["id"],
+        mode=given["mode"],
+        dir=given["dir"],
+        config=given["config"],
+        resume="allow",
+        save_code=False,
+        # Git state and load of this short process would be mistaken for those of the measured one.
+        settings=wandb.Settings(
+            console="off",
+            silent=True,
+            disable_git=True,
+            x_disable_stats=True,
+            init_timeout=given["timeout_s"],
+        ),
+    )
+    run.log({"examples": wandb.Table(columns=given["columns"], data=given["examples"])})
+    for name, by_layer in given["histograms"].items():
+        edges = np.arange(len(by_layer) + 1) - 0.5
+        run.log({name: wandb.Histogram(np_histogram=(np.array(by_layer), edges))})
+    run.summary.update(given["summary"])
+    run.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Short commands on the tiny model."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+
+from runners.configure import job_from
+from runners.execute import Finished, execute
+from runners.settings import Job
+from runners.storage import RunFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Bench:
+    """Runs on the tiny model, into a results folder of the test's own."""
+
+    def __init__(self, model: Path, folder: Path):
+        self.model, self.folder, self.results = model, folder, folder / "results"
+
+    def overrides(self, *overrides: str) -> list[str]:
+        """A command line: these settings unless the test says otherwise."""
+        usual = {
+            "method": "full",
+            "model": "hub",
+            "model.path": str(self.model),
+            "logger": "none",
+            "results_dir": str(self.results),
+            "limit": "4",
+            "max_new_tokens": "24",
+            "threads": "1",
+        }
+        said = {override.partition("=")[0].lstrip("~") for override in overrides}
+        return [f"{key}={value}" for key, value in usual.items() if key not in said] + list(overrides)
+
+    def job(self, *overrides: str) -> Job:
+        """The checked job of a command line."""
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            return job_from(compose("config", self.overrides(*overrides)))
+
+    def run(self, *overrides: str) -> Finished:
+        """Execute a command line in this process."""
+        return execute(self.job(*overrides))
+
+    def rows(self, *overrides: str) -> list[dict[str, Any]]:
+        """The rows of a run, which is executed unless it is finished already."""
+        return rows_of(self.run(*overrides))
+
+    def files(self) -> dict[str, bytes]:
+        """Everything in the results folder, by its path there."""
+        return {
+            str(path.relative_to(self.results)): path.read_bytes()
+            for path in sorted(self.results.rglob("*"))
+            if path.is_file()
+        }
+
+
+def rows_of(finished: Finished) -> list[dict[str, Any]]:
+    """The stored rows of a finished run."""
+    return RunFolder(finished.folder.parent, finished.folder.name).read_rows()

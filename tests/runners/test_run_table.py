@@ -1,0 +1,202 @@
+"""The comparison a newcomer reads: what stands in it, how it fits, and what its sentences claim."""
+
+import io
+import json
+import re
+
+import pytest
+
+from runners.schema import metrics_record
+from runners.table import comparison, printable, show
+from runners.verdict import sentences
+
+
+def record(**values):
+    given = {
+        "model": "smol",
+        "task": "factoidqa",
+        "source": "embedded",
+        "dtype": "float32",
+        "device": "cpu",
+        "batch_size": 1,
+        "method": "ffnskip",
+        "method_params": json.dumps({"threshold": None, "cold_start": 0.15}),
+        "solved_parameter": "threshold",
+        "solved_value": 0.94312,
+        "baseline": "paired",
+        "lossless": False,
+        "quality_metric": "contains_alias",
+        "quality": 0.412,
+        "quality_lo": 0.35,
+        "quality_hi": 0.47,
+        "full_quality": 0.431,
+        "quality_delta": -0.019,
+        "quality_delta_lo": -0.04,
+        "quality_delta_hi": 0.003,
+        "quality_p": 0.0412,
+        "quality_mde": 0.031,
+        "hallucination_rate": 0.503,
+        "full_hallucination_rate": 0.487,
+        "new_hallucination_rate": 0.05,
+        "tokens_per_s": 61.23,
+        "full_tokens_per_s": 50.1,
+        "speedup": 1.222,
+        "speedup_lo": 1.19,
+        "speedup_hi": 1.25,
+        "efficiency": 1.034,
+        "realised_skip_ffn": 0.2,
+        "realised_skip_attention": 0.0,
+        "examples": 1200,
+    }
+    return metrics_record({**given, **values})
+
+
+def cells(text, label):
+    """The cells of the first table row with this label."""
+    [line, *_] = [line for line in text.splitlines() if line.strip().startswith(label)]
+    return re.split(r"\s{2,}", line.strip())[1:]
+
+
+def test_full_model_and_method_stand_side_by_side():
+    text = comparison([record()])
+    assert cells(text, "quality (contains_alias)") == ["0.431", "0.412"]
+    assert cells(text, "difference to full") == ["-0.019"]
+    assert "[-0.040, +0.003]" in text and "[1.19, 1.25]" in text and "p = 0.041" in text
+    assert cells(text, "detectable from") == ["0.031"]
+    assert cells(text, "new hallucinations") == ["5.0 %"]
+    assert cells(text, "wrong ÷ attempted") == ["48.7 %", "50.3 %"]
+    assert cells(text, "decode tokens/s") == ["50.1", "61.2"]
+    assert cells(text, "decode speedup") == ["1×", "1.22×"]
+    assert cells(text, "efficiency") == ["103 %"]
+    assert cells(text, "realised skip, attention") == ["0.0 %"]
+    assert cells(text, "examples") == ["1,200"]
+    assert "ffnskip" in text and "threshold=0.9431" in text
+
+
+def test_what_is_unknown_is_a_dash_and_never_a_zero():
+    text = comparison([record()])
+    for label in (
+        "collapsed",
+        "end-to-end speedup",
+        "ideal speedup",
+        "target skip",
+        "repaired hallucinations",
+    ):
+        assert cells(text, label)[-1] == "–"
+    assert "draft skip" not in text
+    assert cells(comparison([record(draft_skip=0.45)]), "draft skip") == ["45.0 %"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("count", [1, 2, 5, 12])
+def test_everything_fits_and_nothing_is_cut_off(width, count):
+    methods = [f"method_{n}" for n in range(count)]
+    text = comparison([record(method=method) for method in methods], width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text and "\x1b" not in text
+    assert text.count("threshold=0.9431") >= count
+    assert all(re.search(rf"{method}\b", text) for method in methods)
+    tables = text.count("───\n")
+    assert tables == text.count("full model    ") and (tables == 1) == (count == 1 or (count, width) in FIT)
+
+
+FIT = {(2, 80), (2, 120)}
+
+
+def test_long_names_take_more_lines_instead_of_being_cut():
+    metric, parameter = "share_of_answers_that_contain_an_alias", "a_parameter_with_a_very_long_name"
+    text = comparison([record(quality_metric=metric, solved_parameter=parameter)])
+    assert max(map(len, text.splitlines())) <= 80
+    assert metric not in text and metric in re.sub(r"\s|[\d.]", "", text).replace("[,]", "")
+    assert f"{parameter}=0.9431" in text.replace("\n", "").replace(" ", "")
+
+
+def test_models_and_tasks_get_a_table_each():
+    text = comparison([record(), record(task="mtbench"), record(method="swift")])
+    titles = [line for line in text.splitlines() if line.startswith("smol · ")]
+    assert [title.split(" · ")[1] for title in titles] == ["factoidqa (embedded)", "mtbench (embedded)"]
+    assert text.index("swift") < text.index("mtbench")
+
+
+def test_without_a_baseline_there_is_no_column_for_it():
+    bare = {name: value for name, value in record(baseline="none").items() if not name.startswith("full_")}
+    text = comparison([bare])
+    assert "full model  " not in text and cells(text, "decode tokens/s") == ["61.2"]
+    assert "no full model to compare with" in text
+
+
+@pytest.mark.parametrize(
+    ("parameters", "shown"),
+    [
+        ([{"layers": 2, "kv": "hole"}, {"layers": 2, "kv": "copy"}], ["kv=hole", "kv=copy"]),
+        ([{"layers": None, "skip_ratio": 0.45}], ["skip_ratio=0.45"]),
+        ([{}], []),
+    ],
+)
+def test_the_telling_parameter(parameters, shown):
+    runs = [record(method_params=json.dumps(p), solved_parameter=None, solved_value=None) for p in parameters]
+    header = comparison(runs).split("───")[0]
+    assert re.findall(r"\S+=\S+", header) == shown
+
+
+def test_an_explicit_value_of_the_solved_parameter_is_shown():
+    run = record(method_params='{"cold_start": 0.15, "threshold": 0.9}', solved_value=None)
+    assert "threshold=0.9\n" in comparison([run])
+
+
+def test_control_characters_cannot_steer_the_terminal():
+    hostile = "a\x1b[2J\r\u202eb\x9b\n"
+    text = comparison([record(quality_metric=hostile, model=hostile, method=hostile, speed_note=hostile)])
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    assert printable(hostile) == "a\\x1b[2J\\r\\u202eb\\x9b\\n"
+    assert printable("Zürich 東京 ÷") == "Zürich 東京 ÷"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "No measurable difference in quality; one below 0.031 could go unseen"),
+        (
+            {"quality_delta_hi": -0.001},
+            "Its quality is lower by 0.019, which is more than the noise, but smaller than",
+        ),
+        ({"quality_delta_hi": -0.001, "quality_mde": 0.01}, "lower by 0.019, which is more than the noise."),
+        (
+            {"quality_delta": 0.02, "quality_delta_lo": 0.01, "quality_delta_hi": 0.03},
+            "Its quality is higher by 0.020",
+        ),
+        ({"quality_delta_lo": None, "quality_delta_hi": None}, "too few examples"),
+        ({"quality_delta": None}, "no answer has a score on both sides"),
+        ({}, "Decoding is faster: 1.22 times"),
+        ({"speedup": 0.8, "speedup_lo": 0.7, "speedup_hi": 0.9}, "Decoding is slower: 0.80 times"),
+        ({"speedup_lo": 0.99}, "No measurable difference in decode speed"),
+        ({"speedup": None}, "no answer was timed on both sides"),
+        ({"speedup_lo": None}, "these are too few examples"),
+        ({"speed_note": "only 3% of steps"}, "Note: only 3% of steps."),
+        ({"untrained_ablation": True}, "untrained ablation"),
+    ],
+)
+def test_sentences_claim_what_the_intervals_allow(values, said):
+    assert said in " ".join(sentences(record(**values)))
+
+
+def test_several_p_values_are_called_uncorrected():
+    assert "2 p-values are not corrected" in comparison([record(), record(method="swift")])
+    assert "not corrected" not in comparison([record()])
+
+
+def test_show_prints_plain_text_and_where_the_files_lie():
+    stream = io.StringIO()
+    show([record()], ["results/r\x1b[31m"], ["results/r/wandb"], stream)
+    assert stream.getvalue().startswith(comparison([record()], 80))
+    assert "metrics.json): results/r\\x1b[31m\n" in stream.getvalue()
+    assert stream.getvalue().endswith("Weights & Biases files: results/r/wandb\n")
+
+
+def test_show_writes_what_an_ascii_terminal_can_show():
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    show([record(model="Zürich")], stream=stream)
+    stream.flush()
+    text = raw.getvalue().decode("ascii")
+    assert "wrong / attempted" in text and "1.22x" in text and "Z\\xfcrich" in text

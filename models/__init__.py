@@ -1,0 +1,1 @@
+"""A causal LM opened into sub-layers; needs torch and transformers alone."""

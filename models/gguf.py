@@ -1,0 +1,103 @@
+"""GGUF files, converted once to safetensors: reading one takes seconds, its converted copy a fraction of
+that."""
+
+import hashlib
+import os
+import shutil
+import struct
+import tempfile
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+
+from models.compat import complete_model, gguf_arguments
+from models.errors import ModelError
+from models.families import family_of
+
+# Part of the cache key: raised when a conversion writes something else than before.
+_FORMAT = 1
+
+
+def cache_root() -> Path:
+    """The user's cache folder: $SKIPBENCH_CACHE, else $XDG_CACHE_HOME/skipbench, else ~/.cache/skipbench."""
+    if "SKIPBENCH_CACHE" in os.environ:
+        return Path(os.environ["SKIPBENCH_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skipbench"
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def converted(file: Path) -> Path:
+    """Folder of the safetensors copy of a GGUF file, made now if there is none.
+
+    The copy is keyed by the file's content and appears in one rename, so that a killed or a second process
+    never leaves half a model behind.
+
+    Raises
+    ------
+    ModelError
+        The file is not a readable GGUF, or the cache folder cannot be written.
+    """
+    try:
+        with file.open("rb") as opened:
+            magic, version = opened.read(4), opened.read(4)
+        if magic != b"GGUF" or len(version) < 4 or not 2 <= struct.unpack("<I", version)[0] <= 3:
+            raise ModelError(
+                f"{file} is not a GGUF file (version 2 or 3); give a complete .gguf file or a folder"
+            )
+        folder = cache_root() / "models" / f"{file.stem}-{file_sha256(file)[:16]}-v{_FORMAT}"
+        if folder.is_dir():
+            return folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                _convert(file, folder)
+        return folder
+    except OSError as error:
+        said = str(error.strerror or error).splitlines()[0]
+        where = f" ({error.filename})" if error.filename else ""
+        raise ModelError(f"cannot convert {file}: {said}{where}") from error
+
+
+def _convert(file: Path, folder: Path) -> None:
+    _check_complete(file)
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
+    except ValueError as error:
+        raise ModelError(f"{file} cannot be converted: {str(error).splitlines()[0]}") from error
+    # Before gigabytes are converted for nothing.
+    family_of(config.get_text_config())
+    prefix = f".{folder.name}-"
+    # The lock is ours, so whatever carries this prefix was left by a process that was killed.
+    for stale in folder.parent.glob(f"{prefix}*"):
+        shutil.rmtree(stale)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as work:
+        # Into a folder of its own: save_pretrained's files are renamed together.
+        target = Path(work) / folder.name
+        model = complete_model(file.parent, dtype=torch.float32, **gguf_arguments(file))
+        model.save_pretrained(target)
+        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(target)
+        shutil.move(target, folder)
+
+
+def _check_complete(file: Path) -> None:
+    """Refuse a file that ends before its tensors do, which the converter would report as a bug of its own."""
+    from gguf import GGUFReader
+
+    size = file.stat().st_size
+    try:
+        tensors = GGUFReader(file).tensors
+        end = max(tensor.data_offset + tensor.n_bytes for tensor in tensors)
+    except (ValueError, IndexError, KeyError, UnicodeDecodeError, OverflowError, MemoryError) as error:
+        raise ModelError(
+            f"{file} is truncated or damaged ({size:,} bytes): {error}".splitlines()[0]
+        ) from error
+    if end > size:
+        raise ModelError(f"{file} is truncated: it has {size:,} bytes of {int(end):,}; fetch it again")

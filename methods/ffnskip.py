@@ -1,0 +1,114 @@
+"""FFN-SkipLLM: skip the FFNs after the one that no longer turns the residual stream.
+
+Jaiswal et al., "FFN-SkipLLM: A Hidden Gem for Autoregressive Decoding with Adaptive Feed Forward Skipping",
+EMNLP 2024, Algorithm 1.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from methods.shared.eligible import EligibleFFNs
+from methods.shared.errors import MethodError
+from methods.shared.method import Method
+from methods.shared.target import Solvable
+from models.batch import Batch
+from models.layers import HFLayer
+from models.numerics import cosine
+from models.stack import Stack
+from models.step import Step
+
+
+@dataclass(frozen=True)
+class FFNSkipParams(EligibleFFNs):
+    """Parameters of FFN-SkipLLM; the paper's threshold and span are not public, so `target_skip` finds the
+    threshold.
+
+    Attributes
+    ----------
+    threshold : float or None
+        Similarity from which on an FFN counts as saturated. None: whatever `target_skip` solves, else never.
+    skip_span : int or None
+        FFNs skipped after a saturated one before the next test. None: all up to `cold_end`.
+    similarity : str
+        residual: cosine of the residual stream before and after the FFN's add, as in the paper;
+        raw: cosine of the residual stream and the FFN's bare output, a misreading worth measuring.
+    batch_policy : str
+        gather: every row skips for itself; all: an FFN is skipped only when every row would skip it.
+    """
+
+    threshold: float | None = None
+    skip_span: int | None = None
+    similarity: str = "residual"
+    batch_policy: str = "gather"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.threshold is not None and self.threshold != self.threshold:
+            raise MethodError("threshold=nan is not a number; a cosine lies in [-1, 1]")
+        if self.skip_span is not None and self.skip_span < 1:
+            raise MethodError(f"skip_span={self.skip_span} is out of range: it must be 1 or more, or null")
+        if self.similarity not in ("residual", "raw"):
+            raise MethodError(f"similarity={self.similarity} is unknown; choose residual or raw")
+        if self.batch_policy not in ("gather", "all"):
+            raise MethodError(f"batch_policy={self.batch_policy} is unknown; choose gather or all")
+
+
+class FFNSkip(Method):
+    """Attention always runs, so no K,V is ever missing; FFNs are skipped by token and row."""
+
+    Params = FFNSkipParams
+    params: FFNSkipParams
+    # Cosines crowd below 1, so the search is even in the logarithm of their distance from it.
+    solves = Solvable("threshold", at=lambda share: 1 - 10 ** (-4 * share), rises=False)
+
+    def bind(self, stack: Stack) -> None:
+        super().bind(stack)
+        self.eligible = self.params.layers(len(stack.layers))
+        self.batch_policy = self.params.batch_policy
+
+    def begin(self, batch: Batch) -> None:
+        super().begin(batch)
+        self.warmup = self.params.warmup(batch.max_new_tokens)
+
+    def forward(self, ids: Tensor, step: Step) -> Tensor:
+        threshold = self.params.threshold
+        if threshold is None or self.batch.step_index < self.warmup:
+            return self.stack.run(self.full, ids, step)
+        hidden = self.stack.embed(ids, step)
+        skip_left = [0] * len(hidden)
+        for layer in self.stack.layers:
+            layer_input = hidden
+            hidden = layer.attention(hidden, step)
+            if layer.index not in self.eligible:
+                hidden = layer.ffn(hidden, layer_input)
+                continue
+            running = [row for row, left in enumerate(skip_left) if left == 0]
+            skip_left = [max(left - 1, 0) for left in skip_left]
+            if running:
+                hidden, similar = self._run(layer, hidden, layer_input, running)
+                for row, similarity in zip(running, similar, strict=True):
+                    if similarity >= threshold:
+                        skip_left[row] = self._span(layer.index)
+        return hidden
+
+    def _span(self, layer: int) -> int:
+        """FFNs to skip after a saturated one."""
+        return self.eligible.stop - layer - 1 if self.params.skip_span is None else self.params.skip_span
+
+    def _run(
+        self, layer: HFLayer, hidden: Tensor, layer_input: Tensor, running: list[int]
+    ) -> tuple[Tensor, list[float]]:
+        """The FFN for the rows that run, or for all under `batch_policy: all`; similarities of those that
+        run."""
+        rows = None
+        if len(running) < len(hidden) and self.batch_policy == "gather":
+            rows = torch.tensor(running, device=hidden.device)
+        output = layer.ffn_output(hidden, layer_input, rows)
+        after = layer.ffn_add(hidden, output, rows)
+        before, compared = (hidden, after) if rows is None else (hidden[rows], after[rows])
+        if self.params.similarity == "raw":
+            compared = output
+        similar = cosine(before, compared)[:, -1].tolist()
+        return after, similar if rows is not None else [similar[row] for row in running]

@@ -1,0 +1,75 @@
+"""transformers' own `generate`, untouched: the baseline from outside."""
+
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+from methods.shared.method import Method, Watch
+from models.batch import Batch
+from models.stack import Stack
+
+
+class HFGenerate(Method):
+    """Prefill is split off at the time of its first token, which a stopping criterion sees arrive."""
+
+    lossless = True
+    own_engine = True
+
+    def bind(self, stack: Stack) -> None:
+        super().bind(stack)
+        # `generate` fills what a call leaves open (a repetition penalty, an EOS) from the checkpoint's own
+        # settings; the run's are all that is meant.
+        stack.model.generation_config = GenerationConfig()
+
+    def generate(self, batch: Batch, watch: Watch) -> None:
+        self.begin(batch)
+        sampler = batch.sampler
+        longest = max(len(prompt) for prompt in batch.prompts)
+        pad = min(batch.eos, default=0)
+        device = self.stack.device
+        ids = torch.tensor([[pad] * (longest - len(p)) + p for p in batch.prompts], device=device)
+        seen = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in batch.prompts], device=device)
+        sampling: dict[str, Any] = {"do_sample": False}
+        if not sampler.greedy:
+            sampling = {"do_sample": True, "temperature": sampler.temperature, "top_p": sampler.top_p}
+            # transformers takes 0 for "no top-k"; None would bring back its default of 50.
+            sampling["top_k"] = sampler.top_k or 0
+            torch.manual_seed(batch.generators[0].initial_seed() % 2**63)
+        config = GenerationConfig(
+            max_new_tokens=batch.max_new_tokens,
+            eos_token_id=sorted(batch.eos) or None,
+            pad_token_id=pad,
+            **sampling,
+        )
+        self.stack.model.generate(
+            ids,
+            attention_mask=seen,
+            generation_config=config,
+            stopping_criteria=StoppingCriteriaList([_Arrivals(batch, watch)]),
+        )
+
+
+class _Arrivals(StoppingCriteria):
+    """Hands every step's tokens to the batch as they arrive; the batch knows which rows are done."""
+
+    def __init__(self, batch: Batch, watch: Watch):
+        self.batch, self.watch = batch, watch
+        self.first = True
+
+    def __call__(self, input_ids: torch.LongTensor, scores: Any, **_: Any) -> torch.BoolTensor:
+        newest = input_ids[:, -1].tolist()
+        live = self.batch.live
+        tokens = [[newest[row]] for row in live]
+        if self.first:
+            # Also of a batch that holds back: `generate` always takes token 0 from its prefill, and a decode
+            # step that took no time would count as one.
+            self.watch.prefilled()
+            self.batch.accept(tokens, fed=0)
+        else:
+            taken = self.batch.accept(tokens, fed=1)
+            self.batch.step_index += 1
+            self.watch.decoded(taken, live)
+        self.first = False
+        done = [row not in self.batch.live for row in range(len(newest))]
+        return torch.tensor(done, device=input_ids.device)  # type: ignore[return-value]

@@ -1,0 +1,67 @@
+"""Control of FFN-SkipLLM: the same eligible FFNs and warm-up, but skipped at random, token by token."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from methods.shared.draws import draw
+from methods.shared.eligible import EligibleFFNs
+from methods.shared.errors import MethodError
+from methods.shared.method import Method
+from methods.shared.target import Solvable
+from models.batch import Batch
+from models.stack import Stack
+from models.step import Step
+
+
+@dataclass(frozen=True)
+class RandomFFNParams(EligibleFFNs):
+    """Parameters of the random control.
+
+    Attributes
+    ----------
+    share : float or None
+        Share of the eligible FFNs that each token skips. None: whatever `target_skip` solves, else none.
+    """
+
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.share is not None and not 0 <= self.share <= 1:
+            raise MethodError(f"share={self.share} is out of range: it must lie in [0, 1]")
+
+
+class RandomFFN(Method):
+    """Every token skips its own random set; the count is exact up to a stochastic rounding."""
+
+    Params = RandomFFNParams
+    params: RandomFFNParams
+    solves = Solvable("share", at=lambda share: share, rises=True)
+    batch_policy = "gather"
+
+    def bind(self, stack: Stack) -> None:
+        super().bind(stack)
+        self.eligible = self.params.layers(len(stack.layers))
+
+    def begin(self, batch: Batch) -> None:
+        super().begin(batch)
+        self.warmup = self.params.warmup(batch.max_new_tokens)
+
+    def forward(self, ids: Tensor, step: Step) -> Tensor:
+        if not self.params.share or self.batch.step_index < self.warmup:
+            return self.stack.run(self.full, ids, step)
+        skipped = [draw(self.eligible, self.params.share, noise) for noise in self.batch.noise]
+        if len(skipped) == 1:
+            return self.stack.run(self.full.without_ffn(skipped[0]), ids, step)
+        hidden = self.stack.embed(ids, step)
+        for layer in self.stack.layers:
+            layer_input = hidden
+            hidden = layer.attention(hidden, step)
+            running = [row for row, out in enumerate(skipped) if layer.index not in out]
+            if running:
+                everyone = len(running) == len(skipped)
+                rows = None if everyone else torch.tensor(running, device=hidden.device)
+                hidden = layer.ffn(hidden, layer_input, rows)
+        return hidden

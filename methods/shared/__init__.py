@@ -1,0 +1,1 @@
+"""What several methods need: the interface, the registry, choices that recur."""

@@ -1,0 +1,153 @@
+"""The interface of a decoding method."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor
+
+from methods.shared.target import Solvable
+from models.batch import Batch
+from models.plan import Plan
+from models.stack import Stack
+from models.step import Step
+
+
+class Watch(Protocol):
+    """Notes when tokens arrive; the runner's clock."""
+
+    def prefilled(self) -> None:
+        """The pass over the prompt is done and token 0, if it yields it, is on the host."""
+
+    def decoded(self, taken: list[int], live: list[int]) -> None:
+        """One decode call has yielded `taken` tokens for each of the rows `live` (original numbers)."""
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """Parameters of a method that has none."""
+
+
+class Method:
+    """A way to decode. Subclasses declare what they are and say which sub-layers a step runs.
+
+    A method whose set of sub-layers is known before the step overrides `plan`; a data-dependent one overrides
+    `forward`; one that drafts overrides `decode`. The runner calls, counts and times.
+
+    Attributes
+    ----------
+    Params : type
+        Frozen dataclass of the method's parameters, ranges checked at construction.
+    lossless : bool
+        Keeps greedy output and the sampling distribution.
+    trained_in_paper : bool
+        The paper trains the model for this method; on any other model a run is an untrained ablation.
+    kv_policy : str
+        What a skipped layer's K,V are: "full" (always computed), "propagate", "copy", "hole", "defer",
+        "nested".
+    batch_policy : str or None
+        How rows that disagree share a batch.
+    max_batch : int or None
+        Largest batch it can decode; None: any.
+    needs_calibration : bool
+        `calibrate` has to run before decoding.
+    solves : Solvable or None
+    own_engine : bool
+        Decodes outside our sub-layers, whose counters therefore say nothing about it.
+    scratch : int
+        Slots past the end of the sequences that it writes drafts and searches to.
+    """
+
+    Params: ClassVar[type] = NoParams
+    lossless: ClassVar[bool] = False
+    trained_in_paper: ClassVar[bool] = False
+    needs_calibration: ClassVar[bool] = False
+    own_engine: ClassVar[bool] = False
+    kv_policy: str = "full"
+    batch_policy: str | None = None
+    max_batch: int | None = None
+    solves: Solvable | None = None
+    scratch: int = 0
+
+    stack: Stack
+    batch: Batch
+
+    def __init__(self, params: Any = None):
+        self.params = self.Params() if params is None else params
+
+    def bind(self, stack: Stack) -> None:
+        """Take the model. Shares of depth become layers here."""
+        self.stack = stack
+        self.full = Plan.full(len(stack.layers))
+
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Learn what must be known before decoding, from prompts that are never scored.
+
+        The batches share one KV cache: finish each before asking for the next.
+        """
+
+    @property
+    def calibration(self) -> dict[str, Any]:
+        """What `calibrate` learnt, as JSON; `restore` takes it back without a calibration run."""
+        return {}
+
+    def restore(self, calibration: dict[str, Any]) -> None:
+        """Take what an earlier `calibrate` learnt."""
+
+    @property
+    def nominal_skip(self) -> float | None:
+        """The skip that the configuration asks for; None when it asks for none in particular."""
+        return None
+
+    def begin(self, batch: Batch) -> None:
+        """Start new sequences."""
+        self.batch = batch
+
+    def prefill(self, batch: Batch) -> list[list[int]]:
+        """The pass over the prompts, in full; token 0 of every row, nothing if the batch holds it back."""
+        ids, step = batch.prefill_step()
+        with self.stack.counters.purpose("prefill"):
+            if not ids.shape[1]:
+                return []
+            hidden = self.stack.run(self.full, ids, step)
+            return [] if batch.holds_back else batch.sample(self.stack.head(hidden[:, -1]))
+
+    def plan(self, index: int) -> Plan:
+        """Sub-layers of decode step `index`."""
+        return self.full
+
+    def forward(self, ids: Tensor, step: Step) -> Tensor:
+        """One decode step: the state [rows, 1, width] that goes into the head."""
+        return self.stack.run(self.plan(self.batch.step_index), ids, step)
+
+    def decode(self, batch: Batch) -> list[list[int]]:
+        """One decode call: one or more accepted tokens for every live row."""
+        hidden = self.forward(*batch.decode_step())
+        return batch.sample(self.stack.head(hidden[:, -1]))
+
+    def generate(self, batch: Batch, watch: Watch) -> None:
+        """Decode a batch to its end, telling the watch when tokens have arrived."""
+        self.begin(batch)
+        first = self.prefill(batch)
+        watch.prefilled()
+        if first:
+            batch.accept(first, fed=0)
+        while batch.live:
+            live = batch.live
+            tokens = self.decode(batch)
+            self.stack.counters.step_done()
+            taken = batch.accept(tokens, fed=len(tokens[0]))
+            batch.step_index += 1
+            watch.decoded(taken, live)
+
+    def columns(self, row: int) -> dict[str, Any]:
+        """What the method noted of a row (original number) of the batch just decoded, by column of the
+        results."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """What must survive a restart for decoding to go on as if there had been none, as JSON."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""

@@ -1,0 +1,158 @@
+"""The controls of FFN-SkipLLM: random and fixed sets of FFNs."""
+
+import pytest
+import torch
+
+from methods import random_ffn as module
+from methods.shared.errors import MethodError
+from models.sampling import Sampler
+from slow_decoding import SlowSequence, cosine64
+from tiny import (
+    DISTINCT,
+    PROMPTS,
+    batch_of,
+    decode,
+    decode_each,
+    method_of,
+    prompts_of,
+    staggered_eos,
+    tiny_stack,
+)
+
+DEPTH, NEW = 6, 14
+# Five of six FFNs are eligible.
+ELIGIBLE = {"cold_start": 1, "cold_end": 6, "warmup_tokens": 2}
+CALIBRATION = prompts_of((9, 5, 12, 7), seed=1)
+
+
+def random_ffn(name, share, **params):
+    return method_of("random_ffn", tiny_stack(name, layers=DEPTH), share=share, **{**ELIGIBLE, **params})
+
+
+def static_ffn(name, count, **params):
+    method = method_of("static_ffn", tiny_stack(name, layers=DEPTH), count=count, **{**ELIGIBLE, **params})
+    calibrate(method)
+    return method
+
+
+def calibrate(method):
+    """Two prompts at a time, as the runner does it: the next batch is made when the last one is done."""
+    method.calibrate(batch_of(method.stack, CALIBRATION[i : i + 2], new=8) for i in (0, 2))
+
+
+def skipped_by_layer(answer, row):
+    return [
+        attention - ffn
+        for attention, ffn in zip(answer.attention_runs[row], answer.ffn_runs[row], strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", DISTINCT)
+@pytest.mark.parametrize("kind", [random_ffn, static_ffn], ids=["random", "static"])
+def test_a_batch_is_its_rows_alone(name, kind):
+    """Unequal prompts whose rows end at different steps; work included."""
+    method = kind(name, 0.5 if kind is random_ffn else 2)
+    eos = staggered_eos(decode(method, new=NEW).outputs)
+    together, alone = decode(method, new=NEW, eos=eos), decode_each(method, new=NEW, eos=eos)
+    assert together.outputs == alone.outputs and together.finish == alone.finish
+    assert together.ffn_runs == alone.ffn_runs and together.attention_runs == alone.attention_runs
+    assert together.skipped_steps == alone.skipped_steps
+    assert together.outputs != decode(method_of("full", method.stack), new=NEW, eos=eos).outputs
+
+
+@pytest.mark.parametrize("share", [None, 0, 0.0])
+@pytest.mark.parametrize("name", DISTINCT)
+def test_random_without_a_share_is_the_full_model_bit_for_bit(name, share):
+    got = decode(random_ffn(name, share, target_skip=None), new=NEW)
+    assert_is_full(got, name)
+
+
+@pytest.mark.parametrize("count", [None, 0])
+@pytest.mark.parametrize("name", DISTINCT)
+def test_static_without_a_count_is_the_full_model_bit_for_bit(name, count):
+    assert_is_full(decode(static_ffn(name, count, target_skip=None), new=NEW), name)
+
+
+def assert_is_full(got, name):
+    wanted = decode(method_of("full", tiny_stack(name, layers=DEPTH)), new=NEW)
+    assert got.outputs == wanted.outputs and got.ffn_runs == wanted.ffn_runs
+    assert all(torch.equal(one, other) for one, other in zip(got.logits, wanted.logits, strict=True))
+    assert got.skipped_steps == [0] * len(PROMPTS)
+
+
+@pytest.mark.parametrize(("share", "counts"), [(0.4, {2}), (0.5, {2, 3}), (0.05, {0, 1}), (1.0, {5})])
+def test_random_skips_an_exact_count_of_eligible_ffns(monkeypatch, share, counts):
+    """Between warm-up and end, every token skips floor or ceiling of share x eligible; the mean is exact."""
+    method, drawn = random_ffn("llama", share), []
+    draw = module.draw
+    monkeypatch.setattr(module, "draw", lambda *arguments: drawn.append(draw(*arguments)) or drawn[-1])
+    answer = decode(method, PROMPTS * 3, new=90, keys=[f"row {row}" for row in range(12)])
+    assert len(drawn) == 12 * (89 - 2)
+    assert {len(one) for one in drawn} == counts
+    assert sum(map(len, drawn)) / len(drawn) == pytest.approx(5 * share, abs=0.06)
+    assert set().union(*drawn) == set(range(1, 6))
+    for row in range(12):
+        mine = [sum(layer in one for one in drawn[row::12]) for layer in range(DEPTH)]
+        assert skipped_by_layer(answer, row) == mine
+        assert answer.skipped_steps[row] == sum(map(bool, drawn[row::12]))
+
+
+def test_random_draws_belong_to_the_row():
+    """The same sets whatever stands beside a row, or is sampled; other sets in another row."""
+    method = random_ffn("llama", 0.4)
+    prompts = [PROMPTS[0]] * 3
+    together = decode(method, prompts, new=NEW, keys=["a", "b", "c"])
+    turned = decode(method, prompts[1:], new=NEW, keys=["c", "a"])
+    assert turned.ffn_runs == [together.ffn_runs[2], together.ffn_runs[0]]
+    assert together.ffn_runs[0] != together.ffn_runs[1] != together.ffn_runs[2]
+
+    greedy, sampled = (decode(method, new=NEW, sampler=Sampler(heat)) for heat in (0.0, 1.5))
+    assert sampled.outputs != greedy.outputs and sampled.ffn_runs == greedy.ffn_runs
+
+
+def mean_similarities(stack):
+    """Mean cosine before and after every FFN over the full model's decode steps, in plain torch."""
+    seen = [[] for _ in range(DEPTH)]
+    for prompt in CALIBRATION:
+        sequence = SlowSequence(stack.model)
+        token, _ = sequence.next_token(sequence.feed(prompt))
+        for _ in range(7):
+            state = sequence.embed([token])
+            for layer in range(DEPTH):
+                before = sequence.attention(layer, state)
+                state = before + sequence.ffn_output(layer, before, state)
+                seen[layer].append(cosine64(before, state))
+            token, _ = sequence.next_token(state)
+    return [sum(values) / len(values) for values in seen]
+
+
+@pytest.mark.parametrize("name", DISTINCT)
+@torch.inference_mode()
+def test_static_skips_the_most_similar(name):
+    wanted = mean_similarities(tiny_stack(name, layers=DEPTH))
+    method = static_ffn(name, 2)
+    assert method.similarity == pytest.approx(wanted[1:6], abs=1e-5)
+    most = sorted(range(1, 6), key=lambda layer: -wanted[layer])[:2]
+    answer = decode(method, new=NEW)
+    for row in range(len(PROMPTS)):
+        after_warm_up = NEW - 1 - 2
+        assert skipped_by_layer(answer, row) == [
+            after_warm_up if layer in most else 0 for layer in range(DEPTH)
+        ]
+        assert answer.skipped_steps[row] == after_warm_up
+
+
+def test_static_remembers_its_calibration():
+    calibrated = static_ffn("llama", 3)
+    restored = method_of("static_ffn", calibrated.stack, count=3, **ELIGIBLE)
+    restored.restore(calibrated.calibration)
+    got, wanted = decode(restored, new=NEW), decode(calibrated, new=NEW)
+    assert got.outputs == wanted.outputs and got.ffn_runs == wanted.ffn_runs
+    assert restored.calibration == calibrated.calibration
+
+
+def test_static_refuses_to_choose_from_nothing():
+    """Answers of one token leave no decode step to measure: any set would be arbitrary."""
+    method = method_of("static_ffn", tiny_stack("llama", layers=DEPTH), count=3, **ELIGIBLE)
+    with pytest.raises(MethodError, match="no decode step"):
+        method.calibrate([batch_of(method.stack, CALIBRATION, new=1)])

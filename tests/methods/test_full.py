@@ -1,0 +1,137 @@
+"""The full model on our engine is transformers' `generate`."""
+
+import pytest
+import torch
+
+from exactness import assert_equal_up_to_near_ties, near_ties, near_ties_bfloat16
+from models.sampling import Sampler
+from tiny import (
+    DISTINCT,
+    NAMES,
+    PROMPTS,
+    batch_of,
+    decode,
+    decode_each,
+    hf_generated,
+    method_of,
+    prompts_of,
+    staggered_eos,
+    tiny_stack,
+)
+
+NEW = 16
+
+
+def assert_equals_generate(stack, answer, generated):
+    """Token for token, up to near ties."""
+    cases = [
+        (f"{stack.config.model_type} row {row}", got, wanted, near_ties(gaps))
+        for row, (got, wanted, gaps) in enumerate(
+            zip(answer.outputs, generated.outputs, generated.gaps, strict=True)
+        )
+    ]
+    assert_equal_up_to_near_ties(cases)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_generate_alone_and_in_a_batch_whose_rows_end_at_different_steps(name):
+    stack = tiny_stack(name)
+    full = method_of("full", stack)
+    free = decode(full, new=NEW)
+    assert len({tuple(output) for output in free.outputs}) == len(PROMPTS), "every prompt its own output"
+    eos = staggered_eos(free.outputs)
+
+    generated = hf_generated(stack.model, PROMPTS, NEW, eos)
+    assert_equals_generate(stack, decode(full, new=NEW, eos=eos), generated)
+    assert_equals_generate(stack, decode_each(full, new=NEW, eos=eos), generated)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_equal_transformers(name):
+    """Closer than tokens can tell: a mask that is wrong by one slot moves logits by far more than this."""
+    stack = tiny_stack(name)
+    answer = decode(method_of("full", stack), [PROMPTS[0]], new=NEW)
+    with torch.inference_mode():
+        wanted = stack.model(torch.tensor([PROMPTS[0] + answer.outputs[0][:-1]])).logits
+    wanted = wanted[0, len(PROMPTS[0]) - 1 :]
+    rounding = 1e-5 * float(wanted.abs().max())
+    torch.testing.assert_close(torch.cat(answer.logits), wanted, atol=rounding, rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("prompts", [PROMPTS, prompts_of((1,)), prompts_of((1, 7))], ids=["4", "1", "1,7"])
+def test_first_token_from_the_method_is_the_one_from_the_prefill(name, prompts):
+    full = method_of("full", tiny_stack(name))
+    usual, held = decode(full, prompts, new=NEW), decode(full, prompts, new=NEW, hold_back=True)
+    assert held.outputs == usual.outputs
+    assert len(held.calls) == len(usual.calls) + 1
+    assert held.ffn_runs == [[runs + 1 for runs in row] for row in usual.ffn_runs]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bfloat16_parts_from_generate_only_at_near_ties(name):
+    stack = tiny_stack(name, torch.bfloat16)
+    answer = decode_each(method_of("full", stack), new=NEW)
+    cases = []
+    for row, prompt in enumerate(PROMPTS):
+        generated = hf_generated(stack.model, [prompt], NEW)
+        near = near_ties_bfloat16(generated.gaps[0], generated.tops[0])
+        cases.append((f"{name} row {row}", answer.outputs[row], generated.outputs[0], near))
+    assert_equal_up_to_near_ties(cases, share=None)
+
+
+@pytest.mark.parametrize("name", DISTINCT)
+def test_sampled_outputs_do_not_depend_on_the_batch(name):
+    full = method_of("full", tiny_stack(name))
+    sampler = Sampler(temperature=0.8, top_k=50, top_p=0.95)
+    eos = staggered_eos(decode(full, sampler=sampler).outputs)
+    together, alone = decode(full, sampler=sampler, eos=eos), decode_each(full, sampler=sampler, eos=eos)
+    assert together.outputs == alone.outputs and len(set(map(len, alone.outputs))) > 1
+    assert together.outputs != decode(full, eos=eos).outputs
+
+
+def test_nothing_is_counted_past_the_end():
+    """Limit 1: the prefill's token is the whole answer; stop strings end a row like EOS does."""
+    full = method_of("full", tiny_stack("llama"))
+    one = decode(full, new=1)
+    assert [len(output) for output in one.outputs] == [1] * 4
+    assert one.finish == ["length"] * 4 and one.calls == ["prefilled"]
+    assert sum(map(sum, one.ffn_runs)) == 0
+
+    free = decode(full)
+    stopped = decode(full, stopped=lambda row, ids: len(ids) == 3 + row)
+    assert stopped.outputs == [output[: 3 + row] for row, output in enumerate(free.outputs)]
+    assert stopped.finish == ["stop"] * 4
+    assert [runs[0] for runs in stopped.ffn_runs] == [2, 3, 4, 5]
+
+
+def test_accepting_several_tokens_drops_what_lies_past_the_end():
+    stack = tiny_stack("llama")
+    batch = batch_of(stack, [PROMPTS[1]], new=5, eos=frozenset({7}))
+    assert batch.accept([[1]], fed=0) == [1]
+    assert batch.accept([[2, 3, 7, 4]], fed=4) == [3]
+    assert batch.outputs == [[1, 2, 3, 7]] and batch.finish == ["eos"] and batch.live == []
+
+    batch = batch_of(stack, [PROMPTS[1]], new=5)
+    assert batch.accept([[1, 2, 3, 4, 5, 6, 7]], fed=7) == [5]
+    assert batch.finish == ["length"]
+
+
+def test_smollm_equals_generate(smollm, smollm_prompts):
+    check_smollm(smollm, smollm_prompts[:3], new=24)
+
+
+@pytest.mark.slow
+def test_smollm_equals_generate_on_every_prompt(smollm, smollm_prompts):
+    check_smollm(smollm, smollm_prompts, new=96)
+
+
+def check_smollm(smollm, prompts, new):
+    full = method_of("full", smollm.stack)
+    generated = hf_generated(smollm.stack.model, prompts, new, smollm.eos)
+    together = decode(full, prompts, new=new, eos=smollm.eos)
+    assert_equals_generate(smollm.stack, together, generated)
+    alone = decode(full, prompts[:1], new=new, eos=smollm.eos)
+    assert_equals_generate(
+        smollm.stack, alone, hf_generated(smollm.stack.model, prompts[:1], new, smollm.eos)
+    )

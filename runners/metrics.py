@@ -6,7 +6,7 @@ from typing import Any
 from runners.columns import Rows
 from runners.quality_metrics import hallucination, lengths, quality
 from runners.schema import metrics_record
-from runners.speed_metrics import speed, speed_note, work
+from runners.speed_metrics import replay, speed, speed_note, work
 
 
 def summarise(rows: Rows, facts: Mapping[str, Any], seed: int = 0) -> dict[str, Any]:
@@ -44,6 +44,7 @@ def summarise(rows: Rows, facts: Mapping[str, Any], seed: int = 0) -> dict[str, 
         **lengths(rows),
         **speed(rows, facts.get("batch_size"), seed),
         **left_out,
+        **replay(rows),
         "speed_note": speed_note(facts.get("method"), lossless, left_out["skip_step_share"]),
     }
     return metrics_record({**facts, **derived})

@@ -33,6 +33,8 @@ def _schema(*groups: tuple[pa.DataType, str]) -> pa.Schema:
 # attention_weight, ffn_weight: parameters of one sub-layer.
 # method_bytes, full_bytes, decision_bytes: the row's share of what the method reads, of what one full pass a
 # step would read, and of what the method reads only in order to decide.
+# replay_*: forced decoding of the full model's tokens: positions, those where the argmax agrees, the sum over
+# them of KL(full || method) in nats, and the seconds of either side.
 SAMPLES = _schema(
     (TEXT, "run_id model task method method_params example_id"),
     (INT, "turn"),
@@ -69,6 +71,8 @@ SAMPLES = _schema(
     (FLOAT, "search_s"),
     (FLAG, "truncated"),
     (INT, "skipped_steps"),
+    (INT, "replay_tokens replay_agreed"),
+    (FLOAT, "replay_kl_sum replay_s full_replay_s"),
 )
 
 METRICS = _schema(

@@ -15,7 +15,8 @@ BY_PARAMETERS = (
 
 
 def decode_tokens(row: Row, side: str = "") -> int:
-    """Return the tokens that decode calls gave: all but the first, unless prefill was kept from yielding it."""
+    """Return the tokens that decode calls gave: all but the first, unless prefill was kept from yielding
+    it."""
     if not side and known(row, "step_tokens"):
         return sum(row["step_tokens"])
     if side and known(row, f"{side}step_s"):
@@ -65,6 +66,19 @@ def speed(rows: Rows, batch_size: int | None = None, seed: int = 0) -> dict[str,
         **_latency(rows),
         "ttft_s": float(np.median(waits)) if len(waits) else None,
         "search_s": total(rows, "search_s"),
+    }
+
+
+def replay(rows: Rows) -> dict[str, float | None]:
+    """Return what forced decoding of the full model's tokens says: agreement, KL a token in nats, speedup."""
+    done = [
+        row for row in rows_with(rows, "replay_tokens", "replay_s", "full_replay_s") if row["replay_tokens"]
+    ]
+    tokens = total(done, "replay_tokens")
+    return {
+        "replay_agreement": quotient(total(done, "replay_agreed"), tokens),
+        "replay_kl": quotient(total(done, "replay_kl_sum"), tokens),
+        "replay_speedup": quotient(total(done, "full_replay_s"), total(done, "replay_s")),
     }
 
 

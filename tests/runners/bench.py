@@ -1,5 +1,7 @@
 """Short commands on the tiny model."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +61,17 @@ class Bench:
 def rows_of(finished: Finished) -> list[dict[str, Any]]:
     """The stored rows of a finished run."""
     return RunFolder(finished.folder.parent, finished.folder.name).read_rows()
+
+
+# What two runs of one thing differ in: times, what follows from them, and how the run went.
+_TIMED = re.compile(
+    r"speedup.*|efficiency|.*tokens_per_s|token_ms_.*|ttft_s|(full_)?gb_per_s|search_s|replay_speedup"
+    r"|peak_memory.*|full_peak_memory_bytes|energy_.*|setup_s|wall_s|run_id|code_revision"
+)
+_TIMED_COLUMNS = re.compile(r"(full_)?(prefill_s|decode_s|step_s|replay_s)|search_s|run_id")
+
+
+def untimed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics or the row without what a clock had a say in."""
+    pattern = _TIMED_COLUMNS if "example_id" in record else _TIMED
+    return {name: value for name, value in record.items() if not pattern.fullmatch(name)}

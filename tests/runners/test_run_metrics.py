@@ -290,8 +290,8 @@ def test_how_answers_end():
 
 def test_facts_pass_through_and_derived_values_replace_stale_ones():
     rows = [row("a", quality=1.0)]
-    first = summarise(rows, {**FACTS, "energy_j": 3.5, "solved_parameter": "threshold", "replay_kl": 0.1})
-    assert (first["energy_j"], first["solved_parameter"], first["replay_kl"], first["wall_s"]) == (
+    first = summarise(rows, {**FACTS, "energy_j": 3.5, "solved_parameter": "threshold", "solved_value": 0.1})
+    assert (first["energy_j"], first["solved_parameter"], first["solved_value"], first["wall_s"]) == (
         3.5,
         "threshold",
         0.1,

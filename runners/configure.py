@@ -1,0 +1,86 @@
+"""From a composed configuration to a checked `Job`, with errors that say what would be right."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from methods.shared.registry import method_class
+from models.loading import EngineConfig, ModelConfig
+from runners.errors import RunError
+from runners.settings import Job, LoggerConfig, RunnerConfig, Settings
+from tasks import registry as tasks
+
+T = TypeVar("T")
+GROUPS = ("method", "task", "model", "engine", "runner", "logger")
+
+
+def job_from(config: DictConfig) -> Job:
+    """Check a composed configuration.
+
+    Raises
+    ------
+    RunError, ModelError, MethodError, DataError
+        In one line: an unknown key, a value of the wrong type or out of range.
+    """
+    try:
+        values: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore
+    except OmegaConfBaseException as error:
+        raise RunError(
+            f"{getattr(error, 'full_key', '')} is missing: {str(error).splitlines()[0]}"
+        ) from error
+    for group in GROUPS:
+        if not isinstance(values.get(group), dict):
+            raise RunError(f"{group}={values.get(group)} is not a configuration; choose one of conf/{group}/")
+    method_name = values["method"].pop("name", None)
+    task_name = values["task"].get("name")
+    if not isinstance(method_name, str) or not isinstance(task_name, str):
+        raise RunError("method.name and task.name must be names; leave them to method=... and task=...")
+    settings = {key: value for key, value in values.items() if key not in GROUPS}
+    if values["model"].get("name") is None:
+        values["model"]["name"] = str(values["model"].get("path")).rstrip("/").rpartition("/")[2]
+    return Job(
+        method_name=method_name,
+        method=build(method_class(method_name).Params, values["method"], "method."),
+        task_name=task_name,
+        task=tasks.create(task_name, values["task"]).config,
+        model=build(ModelConfig, values["model"], "model."),
+        engine=build(EngineConfig, values["engine"], "engine."),
+        runner=build(RunnerConfig, values["runner"], "runner."),
+        logger=build(LoggerConfig, values["logger"], "logger."),
+        settings=build(Settings, settings, ""),
+    )
+
+
+def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Make a dataclass from plain values, with types checked and converted by OmegaConf."""
+    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise RunError(unknown_key(f"{where}{key}", [f"{where}{name}" for name in known]))
+    base = OmegaConf.structured(cls)
+    OmegaConf.set_readonly(base, False)
+    kinds = {field.name: field.type for field in fields(cls)}  # type: ignore[arg-type]
+    for key, value in values.items():
+        # OmegaConf takes any number for a truth value.
+        if kinds[key] is bool and type(value) in (int, float):
+            raise RunError(f"{where}{key}={value!r} has the wrong type: it must be true or false")
+        try:
+            base[key] = value
+        except OmegaConfBaseException as error:
+            raise RunError(
+                f"{where}{key}={value!r} has the wrong type: {str(error).splitlines()[0]}"
+            ) from error
+    return cls(**{name: base[name] for name in known})
+
+
+def unknown_key(key: str, known: Iterable[str], list_all: bool = True) -> str:
+    """What to say of a key that does not exist."""
+    known = sorted(known)
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    there = f" (there are: {', '.join(known) or 'none'})" if list_all or not near else ""
+    return f"unknown key {key}{hint}{there}"

@@ -1,0 +1,308 @@
+"""One combination executed: from a checked job to a finished results folder."""
+
+import contextlib
+import dataclasses
+import os
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from tqdm import tqdm
+
+from methods.full import Full
+from methods.shared.method import Method
+from methods.shared.registry import method_class
+from models.loading import LoadedModel, load_model, model_revision
+from runners import identity, resources
+from runners.columns import Rows, quotient, total
+from runners.decoding import Decoding
+from runners.environment import code_revision, environment
+from runners.errors import RunError
+from runners.metrics import summarise
+from runners.pair import Pair
+from runners.prepare import calibration_examples, prepared
+from runners.prompts import PromptEncoder, selection
+from runners.reuse import covering_rows, full_columns
+from runners.settings import Job
+from runners.speed_metrics import decode_tokens
+from runners.storage import RunFolder
+from runners.wandb_logger import log_run
+from tasks import registry as tasks
+from tasks.base import Example, Task
+
+# Tokens decoded by both sides before the clock counts: first calls allocate and choose kernels.
+_WARM_UP_TOKENS = 4
+# torch's own choice, kept because an earlier run of this process may have set another.
+_OWN_THREADS = torch.get_num_threads()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run.
+
+    Attributes
+    ----------
+    metrics : dict
+    folder : Path
+    fresh : bool
+        It was run now, at least in part.
+    """
+
+    metrics: dict[str, Any]
+    folder: Path
+    fresh: bool
+
+
+@lru_cache(maxsize=1)
+def _model(config: Any, dtype: str, device: str, engine: Any) -> LoadedModel:
+    return load_model(config, dtype=dtype, device=device, engine=engine)
+
+
+def execute(job: Job) -> Finished:
+    """Run a job, or what an earlier try left of it; a finished one is only read.
+
+    Raises
+    ------
+    RunError, ModelError, MethodError, DataError
+        In one line: what the user can mend. Results already on disk stay as they are.
+    """
+    started = time.monotonic()
+    settings = job.settings
+    torch.set_num_threads(settings.threads or _OWN_THREADS)
+    task = tasks.create(job.task_name, job.task)
+    max_new_tokens = settings.max_new_tokens or task.max_new_tokens
+    examples = selection(task.load(), settings.limit)
+    method = method_class(job.method_name)(job.method)
+    _check_batch(method, settings.batch_size)
+    calibration = calibration_examples(job, method, task)
+    conditions = identity.conditions(job, model_revision(job.model), max_new_tokens)
+    root = Path(settings.results_dir)
+    _check_folder(root)
+    run = RunFolder(root, identity.run_id(job, conditions, task, examples, calibration))
+    if run.is_done() and not settings.force:
+        return Finished(run.read_metrics(), run.path, fresh=False)
+    # Before the lock, so that a run that cannot begin leaves not even a lock file.
+    execution = Execution(job, task, examples, calibration, method, max_new_tokens, conditions, run)
+    with run.lock():
+        # Another process may have finished it in the meantime.
+        if run.is_done() and not settings.force:
+            return Finished(run.read_metrics(), run.path, fresh=False)
+        return execution.finish(started)
+
+
+def _check_folder(root: Path) -> None:
+    """Refuse a results folder that cannot be written, before anything is loaded."""
+    there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        what = "cannot be written" if there.is_dir() else "is not a folder"
+        raise RunError(f"results_dir={root}: {there} {what}; choose another results_dir")
+
+
+def _tokens_per_s(rows: Rows) -> float | None:
+    return quotient(sum(map(decode_tokens, rows)), total(rows, "decode_s"))
+
+
+def _check_batch(method: Method, batch_size: int) -> None:
+    if method.max_batch is not None and batch_size > method.max_batch:
+        raise RunError(
+            f"batch_size={batch_size} is not supported by method={type(method).__module__.split('.')[-1]}: "
+            f"it decodes at most {method.max_batch} at a time"
+        )
+
+
+class Execution:
+    """One run while it goes on."""
+
+    def __init__(
+        self,
+        job: Job,
+        task: Task,
+        examples: list[Example],
+        calibration: list[Example],
+        method: Method,
+        max_new_tokens: int,
+        conditions: dict[str, Any],
+        run: RunFolder,
+    ):
+        self.job, self.task, self.examples, self.run = job, task, examples, run
+        settings = job.settings
+        self.conditions_id = identity.digest(conditions)
+        self.model = _model(job.model, settings.dtype, settings.device, job.engine)
+        self.decoding = Decoding(
+            model=self.model,
+            sampler=settings.sampler,
+            seed=settings.seed,
+            max_new_tokens=max_new_tokens,
+            stop_strings=task.stop_strings,
+            fixed_length=job.runner.fixed_length,
+            hold_back=job.runner.first_token == "method",
+        )
+        encoder = PromptEncoder(self.model, settings, max_new_tokens)
+        # Every prompt is rendered before anything is solved or written: one that does not fit ends it here.
+        prompts = [encoder.encode(task.prompt(one, 0, ()), one.example_id) for one in examples]
+        self._first_prompt = prompts[0]
+        self._asked = {
+            one.example_id: (one.source_sha256, prompt.sha256)
+            for one, prompt in zip(examples, prompts, strict=True)
+        }
+        reused = {}
+        if job.runner.baseline == "reuse":
+            reused = full_columns(run.root, self.conditions_id, self._asked)
+        full = Full()
+        full.bind(self.model.stack)
+        method.bind(self.model.stack)
+        self.method, self.solution = prepared(
+            job, method, task, calibration, self.decoding, encoder, conditions
+        )
+        self.pair = Pair(
+            run_id=run.run_id,
+            model=job.model.name,
+            task=task,
+            method_name=job.method_name,
+            method=self.method,
+            full=full,
+            decoding=self.decoding,
+            encoder=encoder,
+            paired=job.runner.baseline == "paired",
+            replayed=frozenset(one.example_id for one in examples[: job.runner.replay_examples])
+            if job.runner.replay
+            else frozenset(),
+            reused=reused,
+        )
+
+    def finish(self, started: float) -> Finished:
+        """Answer what is missing, then write the results."""
+        if self.job.settings.force or not self.run.journal.path.exists():
+            self.run.reset()
+        self.run.start(self._config(), environment())
+        records = self.run.read_journal()
+        rows = [row for record in records for row in record["rows"]]
+        spent = sum(record["wall_s"] for record in records)
+        if records:
+            self.method.load_state(records[-1]["state"])
+        self._warm_up()
+        setup_s = time.monotonic() - started
+        energy = resources.EnergyMeter(self.model.stack.device)
+        rows += self._answer({row["example_id"] for row in rows})
+        wall_s = spent + time.monotonic() - started
+        facts = {**self._facts(), "setup_s": setup_s, "wall_s": wall_s, **energy.facts(resumed=bool(records))}
+        facts |= resources.peak_memory(self.model.stack.device)
+        metrics = summarise(rows, facts, seed=self.job.settings.seed)
+        metrics["speedup_vs_hf"] = self._versus_hf(rows)
+        self.run.finish(rows, metrics)
+        logger = self.job.logger
+        if logger.name == "wandb":
+            config = yaml.safe_load(self._config())
+            log_run(
+                config,
+                metrics,
+                rows,
+                self.run.path,
+                mode=logger.mode,  # type: ignore[arg-type]
+                project=logger.project,
+                group=logger.group,
+            )
+        return Finished(metrics, self.run.path, fresh=True)
+
+    def _warm_up(self) -> None:
+        """Let both sides decode a few tokens off the clock; the method must not learn from it."""
+        state = self.method.state()
+        tokens = min(_WARM_UP_TOKENS, self.decoding.max_new_tokens)
+        decoding = dataclasses.replace(self.decoding, max_new_tokens=tokens, fixed_length=True)
+        rows = min(self.job.settings.batch_size, len(self.examples))
+        for side in (self.pair.full, self.method):
+            keys = [("warm-up", row) for row in range(rows)]
+            decoding.run(side, [self._first_prompt] * rows, keys)
+        self.method.load_state(state)
+
+    def _answer(self, done: set[str]) -> list[dict[str, Any]]:
+        """Answer every batch that is not done yet; each is on disk before the next begins."""
+        size = self.job.settings.batch_size
+        rows: list[dict[str, Any]] = []
+        bar = tqdm(total=len(self.examples), initial=len(done), disable=None, unit="example", leave=False)
+        with contextlib.closing(bar):
+            bar.set_description(self.job.method_name)
+            for number, start in enumerate(range(0, len(self.examples), size)):
+                part = self.examples[start : start + size]
+                if all(example.example_id in done for example in part):
+                    continue
+                began = time.monotonic()
+                new = self.pair.rows(part, number)
+                wall_s = time.monotonic() - began
+                self.run.append({"rows": new, "state": self.method.state(), "wall_s": wall_s})
+                rows += new
+                bar.update(len(part))
+                seconds = sum(row["decode_s"] or 0 for row in rows)
+                tokens = sum(sum(row["step_tokens"]) for row in rows)
+                if seconds:
+                    bar.set_postfix_str(f"{tokens / seconds:.1f} tokens/s")
+        return rows
+
+    def _versus_hf(self, rows: Rows) -> float | None:
+        """Decode speed over that of transformers' `generate`, where that answered the same examples under
+        the same conditions."""
+        if self.job.method_name == "hf_generate":
+            return None
+        other = covering_rows(self.run.root, self.conditions_id, "hf_generate", self._asked)
+        return None if other is None else quotient(_tokens_per_s(rows), _tokens_per_s(list(other.values())))
+
+    def _config(self) -> str:
+        job = self.job
+        content = {
+            "method": {"name": job.method_name, **dataclasses.asdict(job.method)},
+            "task": dataclasses.asdict(job.task),
+            **{
+                group: dataclasses.asdict(getattr(job, group))
+                for group in ("model", "engine", "runner", "logger")
+            },
+            **dataclasses.asdict(job.settings),
+            "conditions_id": self.conditions_id,
+        }
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+    def _facts(self) -> dict[str, Any]:
+        """What the rows do not say."""
+        job, method, stack = self.job, self.method, self.model.stack
+        facts = {
+            "run_id": self.run.run_id,
+            "model": job.model.name,
+            "model_revision": self.model.revision,
+            "task": self.task.name,
+            "task_version": str(self.task.version),
+            "source": self.task.source_label,
+            "prompt_style": self.task.prompt_style,
+            "method": job.method_name,
+            "method_params": self.pair.params_json,
+            "lossless": method.lossless,
+            "untrained_ablation": method.trained_in_paper,
+            "kv_policy": method.kv_policy,
+            "batch_policy": method.batch_policy,
+            "skip_in_prefill": False,
+            "dtype": str(stack.dtype).removeprefix("torch."),
+            "device": resources.device_name(stack.device),
+            "threads": torch.get_num_threads(),
+            "batch_size": job.settings.batch_size,
+            "max_new_tokens": self.decoding.max_new_tokens,
+            "temperature": job.settings.temperature,
+            "seed": job.settings.seed,
+            "limit": job.settings.limit,
+            "engine_layer": job.engine.resolved,
+            "baseline": job.runner.baseline,
+            "code_revision": code_revision(),
+            "quality_metric": self.task.quality_metric,
+            "nominal_skip": method.nominal_skip,
+            "solved_parameter": None if method.solves is None else method.solves.name,
+        }
+        if self.solution is not None:
+            facts |= {
+                "nominal_skip": method.params.target_skip,
+                "target_skip": method.params.target_skip,
+                "target_unit": method.params.target_unit,
+                "solved_value": self.solution.value,
+                "calibration_skip": self.solution.skip,
+            }
+        return facts

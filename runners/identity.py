@@ -1,0 +1,78 @@
+"""What makes two runs the same run, and what makes them comparable."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from models.loading import resolve_device, resolve_dtype
+from runners.settings import Job
+from tasks.base import Example, Task
+
+
+def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str, Any]:
+    """All that changes tokens or times, but for the method and the choice of examples.
+
+    Two runs whose conditions agree may be set against each other.
+    """
+    settings = job.settings
+    device = resolve_device(settings.device)
+    return {
+        "model": {"path": job.model.path, "revision": revision, "remote_code": job.model.trust_remote_code},
+        "task": dataclasses.asdict(job.task),
+        "engine": job.engine.resolved,
+        "dtype": str(resolve_dtype(settings.dtype, device)).removeprefix("torch."),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "batch_size": settings.batch_size,
+        "max_new_tokens": max_new_tokens,
+        "max_prompt_tokens": settings.max_prompt_tokens,
+        "on_overflow": settings.on_overflow,
+        "sampling": dataclasses.asdict(settings.sampler),
+        "seed": settings.seed,
+        "first_token": job.runner.first_token,
+        "fixed_length": job.runner.fixed_length,
+    }
+
+
+def digest(value: Any) -> str:
+    """Hex SHA-256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def run_id(
+    job: Job,
+    conditions: dict[str, Any],
+    task: Task,
+    examples: Sequence[Example],
+    calibration: Sequence[Example],
+) -> str:
+    """`<model>-<task>-<method>-<8 hex>`, the same for the same tokens and times, whatever is logged or
+    judged.
+
+    Parameters
+    ----------
+    task
+        Shows what is asked: the solved questions of a few-shot prompt come from outside the examples.
+    examples, calibration
+        What is scored, and what the method is tuned on.
+    """
+
+    def asked(example: Example) -> list[Any]:
+        return [example.example_id, example.source_sha256, task.prompt(example, 0, ()), *example.turns]
+
+    content = {
+        "conditions": conditions,
+        "method": [job.method_name, dataclasses.asdict(job.method)],
+        "baseline": job.runner.baseline,
+        "replay": job.runner.replay and job.runner.replay_examples,
+        "examples": [asked(example) for example in examples],
+        "calibration": [asked(example) for example in calibration],
+    }
+    # Neither tasks nor methods have a hyphen in their names, so the id can be taken apart from its end.
+    label = re.sub(r"[^A-Za-z0-9._-]+", "_", job.model.name).strip("._-")[:60] or "model"
+    return f"{label}-{job.task_name}-{job.method_name}-{digest(content)[:8]}"

@@ -1,0 +1,115 @@
+"""Before the first example: calibration and `target_skip`, or what the cache remembers of them."""
+
+import contextlib
+import dataclasses
+from typing import Any
+
+import torch
+
+from methods.shared.method import Method
+from methods.shared.target import TargetParams
+from runners.decoding import Decoding
+from runners.errors import RunError
+from runners.prompts import PromptEncoder, selection
+from runners.settings import Job
+from runners.target_skip import ROWS, Skip, Solution, cached, solve, with_value
+from tasks.base import Example, Task
+from tasks.errors import DataError
+
+# What makes a calibration skip worth quoting.
+_LEAST_STEPS = 500
+
+
+def calibration_examples(job: Job, method: Method, task: Task) -> list[Example]:
+    """What the method is calibrated or `target_skip` solved on; nothing if it needs neither, or nothing is
+    there.
+
+    It may be called before `bind`, when some methods do not know yet which parameter is solved: those get the
+    examples in case they need them.
+    """
+    target = method.params.target_skip if isinstance(method.params, TargetParams) else None
+    given = method.solves is not None and getattr(method.params, method.solves.name) is not None
+    if not method.needs_calibration and (target is None or given):
+        return []
+    # What is missing is told by `prepared`, which knows whether it is needed.
+    with contextlib.suppress(DataError):
+        return selection(task.calibration(), job.runner.calibration_prompts)
+    return []
+
+
+def prepared(
+    job: Job,
+    method: Method,
+    task: Task,
+    examples: list[Example],
+    decoding: Decoding,
+    encoder: PromptEncoder,
+    conditions: dict[str, Any],
+) -> tuple[Method, Solution | None]:
+    """The method ready to decode, and how its parameter was solved (None: it was not).
+
+    Parameters
+    ----------
+    examples
+        Of `calibration_examples`.
+
+    Raises
+    ------
+    RunError
+        `target_skip` is out of reach, or there is nothing to calibrate on.
+    """
+    to_solve = wants_solving(method)
+    if not (to_solve or method.needs_calibration):
+        return method, None
+    examples = examples or selection(task.calibration(), job.runner.calibration_prompts)
+    prompts = [encoder.encode(task.prompt(example, 0, ()), example.example_id) for example in examples]
+    keys = [(example.example_id, 0) for example in examples]
+    # Where rows have to agree, what is skipped depends on how many there are.
+    rows = job.settings.batch_size if method.batch_policy == "all" else ROWS
+    key = {
+        "rows": rows,
+        "conditions": {
+            name: value for name, value in conditions.items() if name not in ("batch_size", "threads")
+        },
+        "method": [job.method_name, dataclasses.asdict(job.method)],
+        "prompts": [prompt.sha256 for prompt in prompts],
+    }
+
+    def calibration() -> dict[str, Any]:
+        starts = range(0, len(prompts), ROWS)
+        with torch.inference_mode():
+            method.calibrate(
+                decoding.batch(
+                    method, [one.ids for one in prompts[start : start + ROWS]], keys[start : start + ROWS]
+                )
+                for start in starts
+            )
+        return method.calibration
+
+    if method.needs_calibration:
+        method.restore(cached({**key, "what": "calibration"}, calibration))
+    if not to_solve:
+        return method, None
+
+    def solution() -> dict[str, Any]:
+        measure = Skip(decoding, prompts, keys, method.params.target_unit, rows)
+        return dataclasses.asdict(solve(method, measure, len(prompts)))
+
+    found = Solution(**cached({**key, "what": "solution"}, solution))
+    if found.steps < _LEAST_STEPS and len(prompts) == job.runner.calibration_prompts:
+        raise RunError(
+            f"target_skip was solved on only {found.steps} decode steps, fewer than {_LEAST_STEPS}; "
+            "raise runner.calibration_prompts"
+        )
+    return with_value(method, found.value), found
+
+
+def wants_solving(method: Method) -> bool:
+    """Whether `target_skip` is set and the parameter it solves is not."""
+    params = method.params
+    return (
+        method.solves is not None
+        and isinstance(params, TargetParams)
+        and params.target_skip is not None
+        and getattr(params, method.solves.name) is None
+    )

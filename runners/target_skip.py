@@ -1,0 +1,201 @@
+"""Equal compute: find the parameter value at which a method really skips what was asked for."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from methods.shared.method import Method
+from models.counters import ATTENTION, FFN
+from models.gguf import cache_root
+from runners.decoding import Decoding
+from runners.errors import RunError
+from runners.files import explained, write_text
+from runners.prompts import Prompt
+
+# Part of the cache key: raised when solving finds something else than before.
+_FORMAT = 1
+# Rows decoded together while solving, where what a row skips does not depend on its batch.
+ROWS = 16
+# Prompts of the first, coarse search.
+_FEW = 8
+# A solution this close is taken at once.
+_NEAR = 0.01
+# How far the best setting may miss before the target counts as out of reach.
+_TOLERANCE = 0.03
+_COARSE, _FINE = 8, 4
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What solving found.
+
+    Attributes
+    ----------
+    parameter : str
+    value : float or int
+    skip : float
+        Realised skip on the calibration prompts.
+    steps : int
+        Decode steps it was measured on.
+    """
+
+    parameter: str
+    value: float | int
+    skip: float
+    steps: int
+
+
+class Skip:
+    """Realised skip of a method over calibration prompts, free-running, warm-up included.
+
+    Parameters
+    ----------
+    unit : str
+        What is counted: weighted, ffn or attention.
+    rows : int
+        Prompts decoded together.
+    """
+
+    def __init__(
+        self, decoding: Decoding, prompts: list[Prompt], keys: list[tuple[str, int]], unit: str, rows: int
+    ):
+        self._decoding, self._prompts, self._keys = decoding, prompts, keys
+        self._unit, self._rows = unit, rows
+
+    def __call__(self, method: Method, count: int | None = None) -> tuple[float, int]:
+        """Skip and decode steps over the first `count` prompts (None: all)."""
+        run = torch.zeros(2, dtype=torch.int64)
+        total = 0
+        rows = min(self._rows, method.max_batch or self._rows)
+        prompts, keys = self._prompts[:count], self._keys[:count]
+        for start in range(0, len(prompts), rows):
+            part = slice(start, start + rows)
+            for answered in self._decoding.run(method, prompts[part], keys[part]):
+                run[ATTENTION] += answered.work["attention_run"]
+                run[FFN] += answered.work["ffn_run"]
+                total += answered.work["ffn_total"]
+        layers = len(self._decoding.model.stack.layers)
+        if total == 0:
+            raise RunError("target_skip cannot be solved: no calibration answer has a decode step")
+        left = 1 - run.double() / total
+        weights = {"attention": (1.0, 0.0), "ffn": (0.0, 1.0)}.get(self._unit, self._weights())
+        skip = (left[ATTENTION] * weights[0] + left[FFN] * weights[1]) / sum(weights)
+        return float(skip), total // layers
+
+    def _weights(self) -> tuple[float, float]:
+        layer = self._decoding.model.stack.layers[0]
+        return float(layer.attention_weights), float(layer.ffn_weights)
+
+
+def with_value(method: Method, value: float | int) -> Method:
+    """The same method with its solved parameter set, bound to the same model and knowing what it had
+    learnt."""
+    assert method.solves is not None
+    params = dataclasses.replace(method.params, **{method.solves.name: value})
+    solved = type(method)(params)
+    solved.bind(method.stack)
+    if method.needs_calibration:
+        solved.restore(method.calibration)
+    return solved
+
+
+def solve(method: Method, measure: Skip, prompts: int) -> Solution:
+    """Search the parameter's interval for `target_skip`.
+
+    The relation need not be monotone, so this is a bracketing search that keeps the best setting it has
+    visited: first on a few prompts, then on all of them.
+
+    Raises
+    ------
+    RunError
+        The target is out of reach; the message names the reachable range.
+    """
+    solves, target = method.solves, method.params.target_skip
+    assert solves is not None
+    visited: dict[float | int, tuple[float, int]] = {}
+
+    def on_all(place: float) -> float:
+        value = solves.at(place)
+        if value not in visited:
+            visited[value] = measure(with_value(method, value))
+        return visited[value][0]
+
+    coarse: dict[float | int, float] = {}
+
+    def on_few(place: float) -> float:
+        value = solves.at(place)
+        if value not in coarse:
+            coarse[value] = measure(with_value(method, value), min(_FEW, prompts))[0]
+        return coarse[value]
+
+    place = _search(on_few, target, solves.rises, 0.0, 1.0, _COARSE)
+    around = 0.1
+    _search(
+        on_all, target, solves.rises, max(place - around, 0.0), min(place + around, 1.0), _FINE, first=place
+    )
+    if min(abs(skip - target) for skip, _ in visited.values()) > _TOLERANCE:
+        on_all(0.0)
+        on_all(1.0)
+        skips = [skip for skip, _ in visited.values()]
+        if not min(skips) - _TOLERANCE <= target <= max(skips) + _TOLERANCE:
+            raise RunError(
+                f"target_skip={target} is out of reach: {solves.name} reaches a realised skip "
+                f"({method.params.target_unit}) of {min(skips):.2f} to {max(skips):.2f} here, warm-up "
+                "included; ask for one within, or widen the layers that may be skipped"
+            )
+        # The few prompts led astray, or the parameter has no setting between two that straddle the target.
+        _search(on_all, target, solves.rises, 0.0, 1.0, _COARSE)
+    value = min(visited, key=lambda value: abs(visited[value][0] - target))
+    return Solution(solves.name, value, *visited[value])
+
+
+def _search(
+    measure: Callable[[float], float],
+    target: float,
+    rises: bool,
+    low: float,
+    high: float,
+    tries: int,
+    first: float | None = None,
+) -> float:
+    """Bracketing search on [low, high]: interpolates where both ends are known, halves where they are not."""
+    known: dict[float, float] = {}
+    place = (low + high) / 2 if first is None else first
+    for _ in range(tries):
+        known[place] = measure(place)
+        if abs(known[place] - target) <= _NEAR:
+            break
+        if (known[place] < target) == rises:
+            low = place
+        else:
+            high = place
+        if high - low < 1e-4:
+            break
+        place = (low + high) / 2
+        if low in known and high in known and known[low] != known[high]:
+            step = (target - known[low]) / (known[high] - known[low])
+            place = low + (high - low) * min(max(step, 0.1), 0.9)
+    return min(known, key=lambda place: abs(known[place] - target))
+
+
+def cached(key: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A JSON result kept in the user's cache folder under a hash of everything that it depends on."""
+    text = json.dumps({"format": _FORMAT, **key}, sort_keys=True)
+    path = cache_root() / "calibration" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+    try:
+        stored = json.loads(path.read_text())
+        if isinstance(stored, dict):
+            return stored
+    except (OSError, ValueError):
+        # Not there yet, or not readable as JSON: it is computed, and written anew.
+        pass
+    result = compute()
+    with explained("create", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(result))
+    return result

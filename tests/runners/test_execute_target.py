@@ -1,0 +1,199 @@
+"""`target_skip`: the parameter is solved for the realised skip asked for, once, on prompts never scored."""
+
+import json
+
+import pytest
+import torch
+from bench import rows_of
+
+from methods.random_ffn import RandomFFN, RandomFFNParams
+from methods.shared.target import Solvable
+from runners.decoding import Decoding
+from runners.errors import RunError
+from runners.target_skip import solve
+from tasks import registry
+from tasks.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("method", "parameter", "unit", "target"),
+    [
+        ("ffnskip", "threshold", "weighted", 0.2),
+        ("ffnskip", "threshold", "ffn", 0.1),
+        ("random_ffn", "share", "weighted", 0.3),
+        ("random_ffn", "share", "ffn", 0.5),
+        # One FFN of three, less the two steps of 23 at most that run in full.
+        ("static_ffn", "count", "ffn", 0.3),
+    ],
+)
+def test_the_skip_asked_for_is_reached(bench, method, parameter, unit, target):
+    settings = [f"method={method}", f"method.target_skip={target}", f"method.target_unit={unit}"]
+    finished = bench.run(*settings, "limit=40", "runner.baseline=none")
+    metrics = finished.metrics
+    assert (metrics["target_skip"], metrics["target_unit"]) == (target, unit)
+    assert (metrics["nominal_skip"], metrics["solved_parameter"]) == (target, parameter)
+    assert metrics["calibration_skip"] == pytest.approx(target, abs=0.03)
+    # Other questions, fewer steps: near, and not necessarily as near.
+    assert metrics[f"realised_skip_{unit}"] == pytest.approx(target, abs=0.06)
+    assert json.loads(metrics["method_params"])[parameter] == metrics["solved_value"]
+    assert all(
+        json.loads(row["method_params"])[parameter] == metrics["solved_value"] for row in rows_of(finished)
+    )
+
+
+def test_calibration_skip_is_what_a_run_on_those_prompts_realises(bench, tmp_path):
+    """The measurement behind the solution, against the metrics of an ordinary run of the same examples."""
+    solved = bench.run("method=random_ffn", "method.target_skip=0.3", "runner.baseline=none").metrics
+    records = [
+        {"id": one.example_id, "question": one.question, "answers": list(one.references)}
+        for one in registry.create("factoidqa").calibration()
+    ]
+    path = tmp_path / "calibration.jsonl"
+    path.write_text("\n".join(map(json.dumps, records)))
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"question": "What?", "answers": ["that"]}')
+    data = ["task.source=file", f"task.path={path}", f"task.calibration_path={other}", "limit=48"]
+    scored = bench.run(
+        *data, "method=random_ffn", f"method.share={solved['solved_value']}", "runner.baseline=none"
+    ).metrics
+    assert scored["realised_skip_weighted"] == pytest.approx(solved["calibration_skip"], abs=1e-9)
+
+
+def test_out_of_reach(bench):
+    settings = ["method=static_ffn", "method.target_unit=attention", "method.target_skip=0.8"]
+    with pytest.raises(RunError, match=r"count reaches a realised skip \(attention\) of 0\.00 to 0\.00 here"):
+        bench.run(*settings)
+    assert not bench.results.exists()
+
+
+@pytest.mark.parametrize("method", ["drop_last", "static_ffn", "random_ffn"])
+def test_a_source_without_calibration_questions(bench, tmp_path, method):
+    """Some methods know what they solve only once they know the model; none may skip solving in silence."""
+    path = tmp_path / "questions.jsonl"
+    # A question that the hash does not set aside.
+    path.write_text('{"question": "Who?", "answers": ["one"]}')
+    data = ["task.source=file", f"task.path={path}", f"method={method}"]
+    with pytest.raises(DataError, match="too small to set examples aside for calibration"):
+        bench.run(*data)
+    if method != "static_ffn":
+        value = {"drop_last": "layers=1", "random_ffn": "share=0.5"}[method]
+        assert bench.rows(*data, f"method.{value}", "runner.fixed_length=true")[0]["skipped_steps"] > 0
+
+
+def test_an_explicit_value_switches_solving_off(bench, monkeypatch):
+    monkeypatch.setattr("runners.prepare.solve", None)
+    metrics = bench.run("method=random_ffn", "method.share=0.5").metrics
+    for name in ("target_skip", "target_unit", "solved_value", "calibration_skip"):
+        assert metrics[name] is None
+    nothing = bench.run("method=random_ffn", "method.target_skip=null").metrics
+    assert (nothing["target_skip"], nothing["realised_skip_ffn"]) == (None, 0)
+    assert "only 0% of decode steps skipped anything" in nothing["speed_note"]
+    assert not (bench.folder / "cache").exists()
+
+
+def test_a_solution_is_found_once(bench, monkeypatch, tmp_path):
+    settings = ("method=static_ffn", "method.target_skip=0.2", "runner.baseline=none")
+    first = bench.run(*settings).metrics
+    files = sorted((bench.folder / "cache" / "calibration").iterdir())
+    # What it calibrated, and what it solved.
+    assert len(files) == 2
+    monkeypatch.setattr("runners.prepare.solve", None)
+    monkeypatch.setattr("methods.static_ffn.StaticFFN.calibrate", None)
+    again = bench.run(*settings, "limit=6", "batch_size=2", f"results_dir={tmp_path / 'again'}").metrics
+    for name in ("solved_value", "calibration_skip", "method_params"):
+        assert again[name] == first[name]
+    for damage in ("{", "[]"):
+        for file in files:
+            file.write_text(damage)
+        # TypeError: None is not callable, so it was about to be computed anew.
+        with pytest.raises(TypeError, match="not callable"):
+            bench.run(*settings, "limit=5")
+
+
+@pytest.mark.parametrize(
+    "change", ["seed=1", "max_new_tokens=20", "method.target_skip=0.25", "temperature=1"]
+)
+def test_a_solution_is_not_taken_for_another_question(bench, monkeypatch, change):
+    bench.run("method=random_ffn", "limit=1", "runner.baseline=none")
+    monkeypatch.setattr("runners.prepare.solve", None)
+    with pytest.raises(TypeError, match="not callable"):
+        bench.run("method=random_ffn", "limit=1", "runner.baseline=none", change)
+
+
+@pytest.mark.parametrize("source", ["embedded", "file"])
+def test_calibration_examples_are_never_scored(bench, monkeypatch, tmp_path, source):
+    data = []
+    if source == "file":
+        questions = registry.create("factoidqa").load()[:150]
+        records = [{"question": one.question, "answers": list(one.references)} for one in questions]
+        (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, records)))
+        data = ["task.source=file", f"task.path={tmp_path / 'questions.jsonl'}"]
+    tuned_on, decode = set(), Decoding.batch
+
+    def watched(self, method, prompts, keys, *more, **named):
+        tuned_on.update(key for key, _ in keys)
+        return decode(self, method, prompts, keys, *more, **named)
+
+    monkeypatch.setattr(Decoding, "batch", watched)
+    monkeypatch.setattr("runners.execute.Execution.finish", lambda self, started: self)
+    execution = bench.run(*data, "method=static_ffn", "limit=null", "runner.calibration_prompts=40")
+    scored = {example.example_id for example in execution.examples}
+    assert len(scored) > 100 and 20 <= len(tuned_on) <= 40
+    assert not tuned_on & scored
+
+
+class Known:
+    """A measurement that follows a formula instead of a model."""
+
+    def __init__(self, skip):
+        self.skip, self.asked = skip, []
+
+    def __call__(self, method, count=None):
+        self.asked.append((method.params.share, count))
+        return self.skip(method.params.share), 1000
+
+
+def method_at(target, at=lambda place: place, rises=True):
+    method = RandomFFN(RandomFFNParams(target_skip=target))
+    method.solves = Solvable("share", at=at, rises=rises)
+    type(method).solves = RandomFFN.solves
+    method.stack = type("Stack", (), {"layers": [0] * 10})()
+    return method
+
+
+@pytest.mark.parametrize(
+    "skip",
+    [
+        lambda share: 0.6 * share,
+        lambda share: 0.6 * share**4,
+        # Flat in places, with a jump, and not monotone.
+        lambda share: 0.1 if share < 0.3 else 0.5 * share,
+        lambda share: 0.6 * share + 0.05 * torch.tensor(40 * share).sin().item(),
+    ],
+)
+@pytest.mark.parametrize("target", [0.18, 0.3, 0.45])
+def test_search_on_a_known_relation(skip, target):
+    solution = solve(method_at(target), Known(skip), prompts=48)
+    assert (solution.parameter, solution.steps) == ("share", 1000)
+    assert solution.skip == skip(solution.value) == pytest.approx(target, abs=0.03)
+
+
+def test_search_where_few_prompts_lead_astray():
+    """The first sixteen prompts skip far less than all of them do."""
+
+    class Astray(Known):
+        def __call__(self, method, count=None):
+            share = method.params.share
+            return (0.3 * share if count else 0.9 * share), 1000
+
+    assert solve(method_at(0.25), Astray(None), prompts=48).skip == pytest.approx(0.25, abs=0.03)
+
+
+def test_a_jump_over_the_target_takes_the_nearer_side():
+    solution = solve(method_at(0.3), Known(lambda share: 0.0 if share < 0.5 else 0.5), prompts=48)
+    assert (solution.skip, solution.value >= 0.5) == (0.5, True)
+
+
+def test_range_of_what_is_out_of_reach():
+    with pytest.raises(RunError, match=r"share reaches a realised skip \(weighted\) of 0\.10 to 0\.40 here"):
+        solve(method_at(0.5), Known(lambda share: 0.1 + 0.3 * share), prompts=48)

@@ -1,0 +1,150 @@
+"""Early exit with state copying: leave the network once the prediction looks settled.
+
+Schuster et al., "Confident Adaptive Language Modeling" (CALM), NeurIPS 2022: confidences, decaying threshold.
+Elbayad et al., "Depth-Adaptive Transformer", ICLR 2020: the exit state copied upwards.
+Bae et al., "Fast and Robust Early-Exiting Framework" (FREE), EMNLP 2023: its decay, and states that catch up.
+All train the model for it; on any other model this is an untrained ablation.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from methods.shared.confidence import DECAYS, decayed, saturation, softmax_response
+from methods.shared.deferred import Deferred
+from methods.shared.errors import MethodError
+from methods.shared.exits import Exits
+from methods.shared.method import Method
+from methods.shared.target import Solvable, TargetParams
+from models.batch import Batch
+from models.stack import Stack
+from models.step import Step
+
+
+@dataclass(frozen=True)
+class EarlyExitParams(TargetParams):
+    """Parameters of early exit.
+
+    Attributes
+    ----------
+    threshold : float or None
+        lambda, the confidence that an exit needs before decay. None: whatever `target_skip` solves, else no
+        exit. Above 1: no exit, whatever the decay.
+    confidence : str
+        softmax: p1 - p2 of the head on the state, one head evaluation a test;
+        saturation: cosine of the outputs of this layer and the one below.
+    decay, tau : str, float
+        calm, free or none, and how fast; see `methods.shared.confidence.decayed`.
+    min_exit_layer : int or None
+        First layer that may be left. None: half the depth.
+    check_every : int
+        Layers between tests.
+    kv_policy : str
+        What the layers above the exit get: propagate: their own K,V of the exit state; copy: the exit layer's
+        K,V; hole: nothing, later tokens see fewer; defer: the exact K,V, in one pass with a later token.
+    """
+
+    target_skip: float | None = 0.2
+    threshold: float | None = None
+    confidence: str = "softmax"
+    decay: str = "calm"
+    tau: float = 4.0
+    min_exit_layer: int | None = None
+    check_every: int = 1
+    kv_policy: str = "propagate"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, choices in (
+            ("confidence", ("softmax", "saturation")),
+            ("decay", DECAYS),
+            ("kv_policy", ("propagate", "copy", "hole", "defer")),
+        ):
+            if getattr(self, name) not in choices:
+                raise MethodError(f"{name}={getattr(self, name)} is unknown; choose {', '.join(choices)}")
+        for name, least in (("check_every", 1), ("min_exit_layer", 0), ("tau", 0.0)):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise MethodError(f"{name}={value} is out of range: it must be {least:g} or more")
+
+
+class EarlyExit(Method):
+    """Each row leaves at its own layer; the head reads the state it left with."""
+
+    Params = EarlyExitParams
+    params: EarlyExitParams
+    trained_in_paper = True
+    batch_policy = "gather"
+
+    def __init__(self, params: Any = None):
+        super().__init__(params)
+        self.kv_policy = self.params.kv_policy
+        self.max_batch = 1 if self.kv_policy == "defer" else None
+        # Cosines of neighbouring layers crowd below 1: the search is even in the logarithm of their distance.
+        crowded = self.params.confidence == "saturation"
+        self.solves = Solvable("threshold", at=lambda u: 1 - 10 ** (-4 * u) if crowded else u, rises=False)
+
+    def bind(self, stack: Stack) -> None:
+        super().bind(stack)
+        depth = len(stack.layers)
+        first = depth // 2 if self.params.min_exit_layer is None else self.params.min_exit_layer
+        if first >= depth - 1:
+            raise MethodError(f"min_exit_layer={first} is out of range: it must be below {depth - 1}")
+        if self.kv_policy == "copy" and not stack.uniform_kv:
+            raise MethodError("kv_policy=copy is unsupported here: layers differ in K,V shape or RoPE")
+        self.exits = range(first, depth - 1, self.params.check_every)
+
+    def begin(self, batch: Batch) -> None:
+        super().begin(batch)
+        self.taken = Exits(batch)
+        self.deferred = Deferred(batch) if self.kv_policy == "defer" else None
+        if self.kv_policy == "hole":
+            self.stack.cache.track_holes(batch.prompt_slots)
+
+    def leaves(self, layer: int, hidden: Tensor, below: Tensor) -> list[bool]:
+        """Which rows, of states [rows, width] after this layer and below it, leave here."""
+        base, params = self.params.threshold, self.params
+        if layer not in self.exits or base is None or base > 1:
+            return [False] * len(hidden)
+        needed = decayed(base, params.decay, params.tau, self.batch.step_index, self.batch.max_new_tokens)
+        by_head = params.confidence == "softmax"
+        confidence = softmax_response(self.stack, hidden) if by_head else saturation(hidden, below)
+        return (confidence >= needed).tolist()
+
+    def forward(self, ids: Tensor, step: Step) -> Tensor:
+        hidden = self.stack.embed(ids, step)
+        if self.deferred is not None:
+            return self.deferred.forward(hidden, step, self.leaves, self.taken)
+        active, rows = list(range(len(hidden))), None
+        for layer in self.stack.layers:
+            below = hidden
+            hidden = layer.ffn(layer.attention(hidden, step, rows), below, rows)
+            if layer.index not in self.exits:
+                continue
+            out = self.leaves(layer.index, hidden[active, -1], below[active, -1])
+            if not any(out):
+                continue
+            leaving = [row for row, leaves in zip(active, out, strict=True) if leaves]
+            self.fill(layer.index, hidden, step, leaving)
+            self.taken.note(leaving, layer.index)
+            active = [row for row in active if row not in leaving]
+            if not active:
+                break
+            rows = torch.tensor(active, device=hidden.device)
+        self.taken.rest()
+        return hidden
+
+    def fill(self, exit_layer: int, hidden: Tensor, step: Step, leaving: list[int]) -> None:
+        """Give the layers above an exit the K,V that the policy says; `hole` gives none."""
+        rows = None if len(leaving) == len(hidden) else torch.tensor(leaving, device=hidden.device)
+        for layer in self.stack.layers[exit_layer + 1 :]:
+            if self.kv_policy == "propagate":
+                layer.write_kv(hidden, step, rows)
+            elif self.kv_policy == "copy":
+                source = step if rows is None else step.select(rows)
+                self.stack.cache.copy_layer(exit_layer, layer.index, source)
+
+    def columns(self, row: int) -> dict[str, Any]:
+        return {"exit_layers": self.taken.layers[row]}

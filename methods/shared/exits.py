@@ -1,0 +1,29 @@
+"""Which layer every token left at."""
+
+from models.batch import Batch
+
+
+class Exits:
+    """Exit layers of a batch, by original row, one entry a decode step; the last layer where nothing was left
+    out.
+
+    Parameters
+    ----------
+    batch : Batch
+    """
+
+    def __init__(self, batch: Batch):
+        self.layers: list[list[int]] = [[] for _ in batch.prompts]
+        self._batch = batch
+        self._last = len(batch.stack.layers) - 1
+
+    def note(self, rows: list[int], layer: int) -> None:
+        """Rows, numbered as in the current tensors, leave at a layer."""
+        for row in rows:
+            self.layers[self._batch.live[row]].append(layer)
+
+    def rest(self) -> None:
+        """Whatever row has not left in this step ran to the end."""
+        for row in self._batch.live:
+            if len(self.layers[row]) <= self._batch.step_index:
+                self.layers[row].append(self._last)

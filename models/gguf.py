@@ -81,7 +81,7 @@ def _convert(file: Path, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as work:
         # Into a folder of its own: save_pretrained's files are renamed together.
         target = Path(work) / folder.name
-        model = complete_model(file.parent, dtype=torch.float32, **gguf_arguments(file))
+        model = complete_model(file.parent, config=config, dtype=torch.float32, **gguf_arguments(file))
         model.save_pretrained(target)
         AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(target)
         shutil.move(target, folder)

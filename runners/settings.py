@@ -50,7 +50,7 @@ class RunnerConfig:
     baseline: str = "paired"
     first_token: str = "prefill"
     fixed_length: bool = False
-    calibration_prompts: int = 48
+    calibration_prompts: int = 40
     replay: bool = False
     replay_examples: int = 64
 

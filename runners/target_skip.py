@@ -20,7 +20,7 @@ from runners.prompts import Prompt
 # Part of the cache key: raised when solving finds something else than before.
 _FORMAT = 1
 # Rows decoded together while solving, where what a row skips does not depend on its batch.
-ROWS = 16
+ROWS = 20
 # Prompts of the first, coarse search.
 _FEW = 8
 # A solution this close is taken at once.
@@ -108,7 +108,7 @@ def solve(method: Method, measure: Skip, prompts: int) -> Solution:
     """Search the parameter's interval for `target_skip`.
 
     The relation need not be monotone, so this is a bracketing search that keeps the best setting it has
-    visited: first on a few prompts, then on all of them.
+    visited. It searches on a few prompts, measures what it finds on all of them, and corrects its aim.
 
     Raises
     ------
@@ -133,11 +133,15 @@ def solve(method: Method, measure: Skip, prompts: int) -> Solution:
             coarse[value] = measure(with_value(method, value), min(_FEW, prompts))[0]
         return coarse[value]
 
-    place = _search(on_few, target, solves.rises, 0.0, 1.0, _COARSE)
-    around = 0.1
-    _search(
-        on_all, target, solves.rises, max(place - around, 0.0), min(place + around, 1.0), _FINE, first=place
-    )
+    aim = target
+    for _ in range(_FINE):
+        place = _search(on_few, aim, solves.rises, _COARSE)
+        again = solves.at(place) in visited
+        off = on_all(place) - target
+        if again or abs(off) <= _NEAR:
+            break
+        # What the few prompts show where all of them are on target.
+        aim = on_few(place) - off
     if min(abs(skip - target) for skip, _ in visited.values()) > _TOLERANCE:
         on_all(0.0)
         on_all(1.0)
@@ -149,38 +153,32 @@ def solve(method: Method, measure: Skip, prompts: int) -> Solution:
                 "included; ask for one within, or widen the layers that may be skipped"
             )
         # The few prompts led astray, or the parameter has no setting between two that straddle the target.
-        _search(on_all, target, solves.rises, 0.0, 1.0, _COARSE)
+        _search(on_all, target, solves.rises, _COARSE)
     value = min(visited, key=lambda value: abs(visited[value][0] - target))
     return Solution(solves.name, value, *visited[value])
 
 
-def _search(
-    measure: Callable[[float], float],
-    target: float,
-    rises: bool,
-    low: float,
-    high: float,
-    tries: int,
-    first: float | None = None,
-) -> float:
-    """Bracketing search on [low, high]: interpolates where both ends are known, halves where they are not."""
-    known: dict[float, float] = {}
-    place = (low + high) / 2 if first is None else first
+def _search(measure: Callable[[float], float], target: float, rises: bool, tries: int) -> float:
+    """Bracketing search on [0, 1]: by interpolation where both ends are known, by halves where they are not.
+
+    Nothing is skipped at one end; that needs no measurement.
+    """
+    low, high = 0.0, 1.0
+    known = {low if rises else high: 0.0}
+    measured: dict[float, float] = {}
     for _ in range(tries):
-        known[place] = measure(place)
-        if abs(known[place] - target) <= _NEAR:
+        place = (low + high) / 2
+        if low in known and high in known and known[low] != known[high]:
+            step = (target - known[low]) / (known[high] - known[low])
+            place = low + (high - low) * min(max(step, 0.1), 0.9)
+        known[place] = measured[place] = measure(place)
+        if abs(known[place] - target) <= _NEAR or high - low < 1e-4:
             break
         if (known[place] < target) == rises:
             low = place
         else:
             high = place
-        if high - low < 1e-4:
-            break
-        place = (low + high) / 2
-        if low in known and high in known and known[low] != known[high]:
-            step = (target - known[low]) / (known[high] - known[low])
-            place = low + (high - low) * min(max(step, 0.1), 0.9)
-    return min(known, key=lambda place: abs(known[place] - target))
+    return min(measured, key=lambda place: abs(measured[place] - target))
 
 
 def cached(key: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def test_calibration_skip_is_what_a_run_on_those_prompts_realises(bench, tmp_pat
     path.write_text("\n".join(map(json.dumps, records)))
     other = tmp_path / "other.jsonl"
     other.write_text('{"question": "What?", "answers": ["that"]}')
-    data = ["task.source=file", f"task.path={path}", f"task.calibration_path={other}", "limit=48"]
+    data = ["task.source=file", f"task.path={path}", f"task.calibration_path={other}", "limit=40"]
     scored = bench.run(
         *data, "method=random_ffn", f"method.share={solved['solved_value']}", "runner.baseline=none"
     ).metrics

@@ -60,9 +60,10 @@ class Deferred:
             hidden = layer.ffn(layer.attention(hidden, step), below)
             if leaves(layer.index, hidden[:, -1], below[:, -1])[0]:
                 states = hidden.split(1, dim=1)
-                self.waiting[layer.index + 1] = [
+                # Others that left here before may be waiting there still.
+                self.waiting.setdefault(layer.index + 1, []).extend(
                     (*traveller, state) for traveller, state in zip(travellers, states, strict=True)
-                ]
+                )
                 taken.note([0], layer.index)
                 break
         taken.rest()

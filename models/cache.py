@@ -60,12 +60,12 @@ class KVCache:
             # Indexing with two tensors apart moves the indexed axes to the front: [rows, T, heads, width].
             keys[where], values[where] = key.transpose(1, 2), value.transpose(1, 2)
         elif step.start is not None:
-            end = step.start + step.tokens
-            keys[: self.rows, :, step.start : end].copy_(key)
-            values[: self.rows, :, step.start : end].copy_(value)
+            # narrow is the cheapest view there is, and this runs in every layer of every step.
+            self._live(keys).narrow(2, step.start, step.tokens).copy_(key)
+            self._live(values).narrow(2, step.start, step.tokens).copy_(value)
         else:
-            keys[: self.rows, :, step.slots] = key
-            values[: self.rows, :, step.slots] = value
+            self._live(keys)[:, :, step.slots] = key
+            self._live(values)[:, :, step.slots] = value
         if self.valid is not None:
             if step.rows is None:
                 self.valid[layer, : self.rows, step.slots] = True
@@ -77,7 +77,11 @@ class KVCache:
         keys, values = self.keys[layer], self.values[layer]
         if step.rows is not None:
             return keys[step.rows, :, : step.length], values[step.rows, :, : step.length]
-        return keys[: self.rows, :, : step.length], values[: self.rows, :, : step.length]
+        return self._live(keys).narrow(2, 0, step.length), self._live(values).narrow(2, 0, step.length)
+
+    def _live(self, block: Tensor) -> Tensor:
+        """The rows in use of one layer's keys or values."""
+        return block if self.rows == self._all_rows else block.narrow(0, 0, self.rows)
 
     def copy_layer(self, source: int, target: int, step: Step) -> None:
         """Give a layer another layer's K,V of a step's slots."""

@@ -44,25 +44,35 @@ class HFLayer:
         cache: Callable[[], KVCache],
         counters: Counters,
     ):
-        def part(path: str | None) -> Any:
-            return _same if path is None else attrgetter(path)(module)
+        def part(path: str) -> Any:
+            return attrgetter(path)(module)
+
+        def call(path: str | None) -> Any:
+            return _same if path is None else part(path).forward
 
         self.index = index
-        self._attention, self._ffn = part(family.attention), [part(path) for path in family.ffn]
-        norms: tuple[Any, Any] = part(family.attention_norm), part(family.ffn_norm)
+        # `forward` itself: looking for hooks at every call is a tenth of a step's cost beside its kernels.
+        self._attention = part(family.attention)
+        self._attend, self._ffn = self._attention.forward, [call(path) for path in family.ffn]
+        norms: tuple[Any, Any] = call(family.attention_norm), call(family.ffn_norm)
         same: tuple[Any, Any] = (_same, _same)
         first = family.norm_first(config)
         self._attention_norm, self._ffn_norm = norms if first else same
         self._attention_last, self._ffn_last = same if first else norms
-        self._attention_post, self._ffn_post = part(family.attention_post_norm), part(family.ffn_post_norm)
+        self._attention_post, self._ffn_post = call(family.attention_post_norm), call(family.ffn_post_norm)
         self._parallel, self._window = family.parallel_residual(config), window
         self._rotary, self._cache, self._counters = rotary, cache, counters
         self._cache_keyword = cache_keyword(self._attention)
         self._family = family
         projections = [family.fused] if family.fused else [family.key, family.value]
         self.attention_weights = _parameters(self._attention)
-        self.ffn_weights = sum(_parameters(module) for module in self._ffn)
+        self.ffn_weights = sum(_parameters(part(path)) for path in family.ffn)
         self.kv_weights = sum(_parameters(self._part(path)) for path in projections)
+
+    def _slots(self, step: Step) -> SlotCache:
+        if "slots" not in step.derived:
+            step.derived["slots"] = SlotCache(self._cache(), step)
+        return step.derived["slots"]
 
     def _part(self, path: str) -> Any:
         return attrgetter(path)(self._attention)
@@ -84,11 +94,11 @@ class HFLayer:
         state, step = (hidden, step) if rows is None else (hidden[rows], step.select(rows))
         self._counters.sub_layer(ATTENTION, self.index, step.tokens, step.rows)
         self._counters.attended(len(state) * step.length, len(state) * step.tokens)
-        output = self._attention(
+        output = self._attend(
             self._attention_norm(state),
             position_embeddings=self._rotary(hidden, step) if self._rotary else None,
             attention_mask=self._mask(step, hidden.dtype),
-            **{self._cache_keyword: SlotCache(self._cache(), step)},
+            **{self._cache_keyword: self._slots(step)},
         )
         return _joined(hidden, self._attention_post(output[0]), rows, self._attention_last)
 

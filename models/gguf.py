@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -27,7 +28,13 @@ def cache_root() -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
+    """Hex digest of a file's content; read once a process, as long as the file stays as it is."""
+    facts = path.stat()
+    return _sha256(path, facts.st_size, facts.st_mtime_ns)
+
+
+@cache
+def _sha256(path: Path, size: int, changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -23,6 +23,7 @@ from runners.decoding import Decoding
 from runners.environment import code_revision, environment
 from runners.errors import RunError
 from runners.metrics import summarise
+from runners.notices import say
 from runners.pair import Pair
 from runners.prepare import calibration_examples, prepared
 from runners.prompts import PromptEncoder, selection
@@ -131,6 +132,7 @@ class Execution:
         self.job, self.task, self.examples, self.run = job, task, examples, run
         settings = job.settings
         self.conditions_id = identity.digest(conditions)
+        say(f"Loading {job.model.name} (a GGUF file is converted once, which takes about half a minute)")
         self.model = _model(job.model, settings.dtype, settings.device, job.engine)
         self.decoding = Decoding(
             model=self.model,

@@ -10,6 +10,7 @@ from methods.shared.method import Method
 from methods.shared.target import TargetParams
 from runners.decoding import Decoding
 from runners.errors import RunError
+from runners.notices import say
 from runners.prompts import PromptEncoder, selection
 from runners.settings import Job
 from runners.target_skip import ROWS, Skip, Solution, cached, solve, with_value
@@ -92,6 +93,8 @@ def prepared(
         return method, None
 
     def solution() -> dict[str, Any]:
+        assert method.solves is not None
+        say(f"Solving {method.solves.name} for {method.params.target_skip} skipped, on calibration prompts")
         measure = Skip(decoding, prompts, keys, method.params.target_unit, rows)
         return dataclasses.asdict(solve(method, measure, len(prompts)))
 

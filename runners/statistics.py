@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -122,6 +121,8 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     The pairs must be independent of each other. McNemar, Psychometrika 12, 1947.
     """
     discordant = only_first + only_second
+    from scipy import stats  # a second to import, and a run needs it only at its end
+
     return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
@@ -171,6 +172,8 @@ def minimum_detectable_difference(
     count = len(set(clusters)) if clusters is not None else np.size(differences)
     if error <= 1e-12 * np.abs(differences).max():  # equal values leave a trace of rounding
         return 3 / count
+    from scipy import stats
+
     return float(error * stats.t.ppf([1 - alpha / 2, power], df=count - 1).sum())
 
 

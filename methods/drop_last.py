@@ -2,30 +2,16 @@
 
 from dataclasses import dataclass
 
-from methods.shared.errors import MethodError
+from methods.shared.dropped import DroppedLayers
 from methods.shared.method import Method
-from methods.shared.target import Solvable, TargetParams
+from methods.shared.target import Solvable
 from models.plan import Plan
 from models.stack import Stack
 
 
 @dataclass(frozen=True)
-class DropLastParams(TargetParams):
-    """Parameters of the static cut.
-
-    Attributes
-    ----------
-    layers : int or None
-        Layers dropped from the top. None: whatever `target_skip` solves, else none.
-    """
-
-    target_skip: float | None = 0.2
-    layers: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.layers is not None and self.layers < 0:
-            raise MethodError(f"layers={self.layers} is out of range: it must be 0 or more, or null")
+class DropLastParams(DroppedLayers):
+    """Parameters of the static cut: how many layers it drops, from the top."""
 
 
 class DropLast(Method):
@@ -37,10 +23,8 @@ class DropLast(Method):
 
     def bind(self, stack: Stack) -> None:
         super().bind(stack)
-        depth, dropped = len(stack.layers), self.params.layers or 0
-        if dropped >= depth:
-            raise MethodError(f"layers={dropped} is out of range: the model has {depth}, and one must stay")
-        self._plan = Plan.of_layers(depth, range(depth - dropped))
+        depth = len(stack.layers)
+        self._plan = Plan.of_layers(depth, range(depth - self.params.count(depth)))
         self.solves = Solvable("layers", at=lambda share: round(share * (depth - 1)), rises=True)
 
     @property

@@ -10,32 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from methods.full import Full
-from methods.shared.errors import MethodError
+from methods.shared.dropped import DroppedLayers
 from methods.shared.method import Method
 from methods.shared.similarity import mean_cosines
-from methods.shared.target import Solvable, TargetParams
+from methods.shared.target import Solvable
 from models.batch import Batch
 from models.plan import Plan
 from models.stack import Stack
 
 
 @dataclass(frozen=True)
-class ShortGPTParams(TargetParams):
-    """Parameters of ShortGPT.
-
-    Attributes
-    ----------
-    layers : int or None
-        Layers dropped: those with the lowest block influence. None: whatever `target_skip` solves, else none.
-    """
-
-    target_skip: float | None = 0.2
-    layers: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.layers is not None and self.layers < 0:
-            raise MethodError(f"layers={self.layers} is out of range: it must be 0 or more, or null")
+class ShortGPTParams(DroppedLayers):
+    """Parameters of ShortGPT: how many layers it drops, those with the lowest block influence."""
 
 
 class ShortGPT(Method):
@@ -49,10 +35,6 @@ class ShortGPT(Method):
     def bind(self, stack: Stack) -> None:
         super().bind(stack)
         depth = len(stack.layers)
-        if (self.params.layers or 0) >= depth:
-            raise MethodError(
-                f"layers={self.params.layers} is out of range: the model has {depth}, and one must stay"
-            )
         self.solves = Solvable("layers", at=lambda share: round(share * (depth - 1)), rises=True)
         self.influence: list[float] = []
         self._choose()
@@ -73,7 +55,7 @@ class ShortGPT(Method):
     def _choose(self) -> None:
         depth = len(self.stack.layers)
         least = sorted(range(len(self.influence)), key=self.influence.__getitem__)
-        self.dropped = sorted(least[: self.params.layers or 0])
+        self.dropped = sorted(least[: self.params.count(depth)])
         self._plan = Plan.of_layers(depth, set(range(depth)) - set(self.dropped))
 
     @property

@@ -1,0 +1,33 @@
+"""What the methods that drop a fixed number of layers share."""
+
+from dataclasses import dataclass
+
+from methods.shared.errors import MethodError
+from methods.shared.target import TargetParams
+
+
+@dataclass(frozen=True)
+class DroppedLayers(TargetParams):
+    """A number of layers to drop.
+
+    Attributes
+    ----------
+    layers : int or None
+        Layers dropped. None: whatever `target_skip` solves, else none.
+    """
+
+    target_skip: float | None = 0.2
+    layers: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layers is not None and self.layers < 0:
+            raise MethodError(f"layers={self.layers} is out of range: it must be 0 or more, or null")
+
+    def count(self, depth: int) -> int:
+        """Layers dropped from a model of `depth` layers."""
+        if (self.layers or 0) >= depth:
+            raise MethodError(
+                f"layers={self.layers} is out of range: the model has {depth}, and one must stay"
+            )
+        return self.layers or 0

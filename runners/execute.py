@@ -225,6 +225,7 @@ class Execution:
         """Answer every batch that is not done yet; each is on disk before the next begins."""
         size = self.job.settings.batch_size
         rows: list[dict[str, Any]] = []
+        seconds, tokens = 0.0, 0
         bar = tqdm(total=len(self.examples), initial=len(done), disable=None, unit="example", leave=False)
         with contextlib.closing(bar):
             bar.set_description(self.job.method_name)
@@ -238,8 +239,8 @@ class Execution:
                 self.run.append({"rows": new, "state": self.method.state(), "wall_s": wall_s})
                 rows += new
                 bar.update(len(part))
-                seconds = sum(row["decode_s"] or 0 for row in rows)
-                tokens = sum(sum(row["step_tokens"]) for row in rows)
+                seconds += sum(row["decode_s"] or 0 for row in new)
+                tokens += sum(map(decode_tokens, new))
                 if seconds:
                     bar.set_postfix_str(f"{tokens / seconds:.1f} tokens/s")
         return rows

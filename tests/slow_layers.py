@@ -1,6 +1,5 @@
 """Layer-skipping methods written slowly: K,V of every token by position, one token at a time, no engine."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from exactness import DECISION_GAP
-from slow_decoding import SlowSequence, cosine64
+from slow_sequence import SlowSequence, cosine64, slow_sequence
 
 
 @dataclass
@@ -19,71 +18,52 @@ class SlowLayersAnswer:
     tokens: list[int] = field(default_factory=list)
     near: list[bool] = field(default_factory=list)
     runs: list[int] = field(default_factory=list)
+    ffn_runs: list[int] = field(default_factory=list)
     exits: list[int] = field(default_factory=list)
     confidences: list[float] = field(default_factory=list)
 
 
-class Positioned(SlowSequence):
-    """A sequence whose layers may lack K,V at some positions."""
-
-    def __init__(self, model: Any):
-        super().__init__(model)
-        self.kv: list[dict[int, tuple[Tensor, Tensor]]] = [{} for _ in self.layers]
-
-    def store(self, layer: int, state: Tensor, position: int) -> Tensor:
-        """This layer's own K,V of a state [1, width]; returns the query."""
-        block = self.layers[layer]
-        module = block.attention if self.neox else block.self_attn
-        q, k, v = (part[0] for part in self._projections(module, block.input_layernorm(state)))
-        self.kv[layer][position] = (self._rotate(k, position), v)
-        return q
-
-    def layer(self, layer: int, state: Tensor, position: int) -> Tensor:
-        """One whole layer for one token; it sees what this layer holds, up to its own position."""
-        q = self.store(layer, state, position)
-        seen = [
-            pair
-            for at, pair in sorted(self.kv[layer].items())
-            if position - self._window(layer) < at <= position
-        ]
-        shared = self.heads // self.kv_heads
-        keys = torch.stack([k for k, _ in seen]).repeat_interleave(shared, dim=1)
-        values = torch.stack([v for _, v in seen]).repeat_interleave(shared, dim=1)
-        scores = torch.einsum("hd,nhd->hn", self._rotate(q, position), keys) / math.sqrt(self.width)
-        mixed = torch.einsum("hn,nhd->hd", scores.softmax(-1), values).flatten()[None]
-        block = self.layers[layer]
-        after = state + (block.attention.dense if self.neox else block.self_attn.o_proj)(mixed)
-        return after + self.ffn_output(layer, after, state)
-
-    def read(self, prompt: Sequence[int]) -> Tensor:
-        """The prompt in full; the state [1, width] of its last token."""
-        for position, token in enumerate(prompt):
-            state = self.embed([token])
-            for layer in range(len(self.layers)):
-                state = self.layer(layer, state, position)
-        return state
-
-
-def _begin(model: Any, prompt: Sequence[int]) -> tuple[Positioned, SlowLayersAnswer]:
-    sequence = Positioned(model)
+def _begin(model: Any, prompt: Sequence[int]) -> tuple[SlowSequence, SlowLayersAnswer]:
+    sequence = slow_sequence(model)
     token, near = sequence.next_token(sequence.read(prompt))
-    return sequence, SlowLayersAnswer([token], [near], [0] * len(sequence.layers))
+    depth = len(sequence.layers)
+    return sequence, SlowLayersAnswer([token], [near], [0] * depth, [0] * depth)
 
 
 @torch.inference_mode()
 def planned(
-    model: Any, prompt: Sequence[int], new: int, active: Callable[[int], set[int]], propagate: bool = False
+    model: Any,
+    prompt: Sequence[int],
+    new: int,
+    active: Callable[[int], set[int]],
+    *,
+    propagate: bool = False,
+    without_ffn: Callable[[int], set[int]] = lambda step: set(),
 ) -> SlowLayersAnswer:
-    """Decode step i runs the layers active(i); `propagate`: the others store K,V of the passing state."""
+    """Decode step i runs the layers active(i).
+
+    Parameters
+    ----------
+    propagate : bool
+        The other layers store K,V of the state that passes.
+    without_ffn : callable
+        Layers of which only the attention runs.
+    """
     sequence, answer = _begin(model, prompt)
     for step in range(new - 1):
-        state, runs = sequence.embed(answer.tokens[-1:]), active(step)
+        at, runs, halves = [len(prompt) + step], active(step), without_ffn(step)
+        state = sequence.embed(answer.tokens[-1:], at)
         for layer in range(len(sequence.layers)):
-            if layer in runs:
-                state = sequence.layer(layer, state, len(prompt) + step)
-                answer.runs[layer] += 1
-            elif propagate:
-                sequence.store(layer, state, len(prompt) + step)
+            if layer not in runs:
+                if propagate:
+                    sequence.store(layer, state, at)
+                continue
+            answer.runs[layer] += 1
+            if layer in halves:
+                state = sequence.attention(layer, state, at)
+            else:
+                state = sequence.layer(layer, state, at)
+                answer.ffn_runs[layer] += 1
         token, near = sequence.next_token(state)
         answer.tokens.append(token)
         answer.near.append(near)
@@ -106,25 +86,21 @@ def early_exit(
     depth = len(sequence.layers)
     waiting: list[tuple[int, int, Tensor]] = []  # (layer in front of which, position, state)
     for step in range(new - 1):
-        position, state, close, left = (
-            len(prompt) + step,
-            sequence.embed(answer.tokens[-1:]),
-            False,
-            depth - 1,
-        )
+        position, close, left = len(prompt) + step, False, depth - 1
+        state = sequence.embed(answer.tokens[-1:], [position])
         for layer in range(depth):
             for place, (front, at, waiter) in enumerate(waiting):
                 if front == layer:
-                    waiting[place] = (layer + 1, at, sequence.layer(layer, waiter, at))
+                    waiting[place] = (layer + 1, at, sequence.layer(layer, waiter, [at]))
                     answer.runs[layer] += 1
-            below, state = state, sequence.layer(layer, state, position)
+            below, state = state, sequence.layer(layer, state, [position])
             answer.runs[layer] += 1
             if layer not in exits:
                 continue
             if confidence == "saturation":
                 sure = cosine64(below, state)
             else:
-                top = sequence.output(sequence.final_norm(state))[0].softmax(-1).topk(2).values
+                top = sequence.logits(state).softmax(-1).topk(2).values
                 sure = float(top[0] - top[1])
             answer.confidences.append(sure)
             close |= abs(sure - needed(step)) < DECISION_GAP
@@ -134,7 +110,7 @@ def early_exit(
         answer.exits.append(left)
         for layer in range(left + 1, depth):
             if kv_policy == "propagate":
-                sequence.store(layer, state, position)
+                sequence.store(layer, state, [position])
             elif kv_policy == "copy":
                 sequence.kv[layer][position] = sequence.kv[left][position]
         waiting = [one for one in waiting if one[0] < depth]
@@ -143,4 +119,5 @@ def early_exit(
         token, near = sequence.next_token(state)
         answer.tokens.append(token)
         answer.near.append(near or close)
+    answer.ffn_runs = list(answer.runs)
     return answer

@@ -3,12 +3,16 @@
 import pytest
 import torch
 
+from exactness import assert_equal_up_to_near_ties
 from methods import random_ffn as module
+from methods.shared.draws import draw
 from methods.shared.errors import MethodError
-from models.sampling import Sampler
-from slow_decoding import SlowSequence, cosine64
+from models.sampling import Sampler, generator
+from slow_layers import planned
+from slow_sequence import cosine64, slow_sequence
 from tiny import (
     DISTINCT,
+    NAMES,
     PROMPTS,
     batch_of,
     decode,
@@ -47,7 +51,7 @@ def skipped_by_layer(answer, row):
     ]
 
 
-@pytest.mark.parametrize("name", DISTINCT)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", [random_ffn, static_ffn], ids=["random", "static"])
 def test_a_batch_is_its_rows_alone(name, kind):
     """Unequal prompts whose rows end at different steps; work included."""
@@ -61,14 +65,14 @@ def test_a_batch_is_its_rows_alone(name, kind):
 
 
 @pytest.mark.parametrize("share", [None, 0, 0.0])
-@pytest.mark.parametrize("name", DISTINCT)
+@pytest.mark.parametrize("name", NAMES)
 def test_random_without_a_share_is_the_full_model_bit_for_bit(name, share):
     got = decode(random_ffn(name, share, target_skip=None), new=NEW)
     assert_is_full(got, name)
 
 
 @pytest.mark.parametrize("count", [None, 0])
-@pytest.mark.parametrize("name", DISTINCT)
+@pytest.mark.parametrize("name", NAMES)
 def test_static_without_a_count_is_the_full_model_bit_for_bit(name, count):
     assert_is_full(decode(static_ffn(name, count, target_skip=None), new=NEW), name)
 
@@ -114,12 +118,12 @@ def mean_similarities(stack):
     """Mean cosine before and after every FFN over the full model's decode steps, in plain torch."""
     seen = [[] for _ in range(DEPTH)]
     for prompt in CALIBRATION:
-        sequence = SlowSequence(stack.model)
-        token, _ = sequence.next_token(sequence.feed(prompt))
-        for _ in range(7):
-            state = sequence.embed([token])
+        sequence = slow_sequence(stack.model)
+        token, _ = sequence.next_token(sequence.read(prompt))
+        for position in range(len(prompt), len(prompt) + 7):
+            state = sequence.embed([token], [position])
             for layer in range(DEPTH):
-                before = sequence.attention(layer, state)
+                before = sequence.attention(layer, state, [position])
                 state = before + sequence.ffn_output(layer, before, state)
                 seen[layer].append(cosine64(before, state))
             token, _ = sequence.next_token(state)
@@ -140,6 +144,68 @@ def test_static_skips_the_most_similar(name):
             after_warm_up if layer in most else 0 for layer in range(DEPTH)
         ]
         assert answer.skipped_steps[row] == after_warm_up
+
+
+def compare_random_ffn(stack, prompts, new, **params):
+    method, wanted = method_of("random_ffn", stack, **params), []
+    for prompt in prompts:
+        noise, skipped = generator(0, str(prompt), 0, purpose="method"), {}
+        warmup = params["warmup_tokens"]
+        for step in range(warmup, new):
+            skipped[step] = draw(method.eligible, params["share"], noise)
+        everything = set(range(len(stack.layers)))
+        wanted.append(
+            planned(
+                stack.model,
+                prompt,
+                new,
+                lambda step, layers=everything: layers,
+                without_ffn=lambda step, skipped=skipped: skipped.get(step, set()),
+            )
+        )
+    assert_same(decode_each(method, prompts, new=new), wanted)
+
+
+def compare_static_ffn(method, prompts, new, warmup):
+    everything = set(range(len(method.stack.layers)))
+    similar = dict(zip(method.eligible, method.similarity, strict=True))
+    most = set(sorted(similar, key=similar.__getitem__)[-method.params.count :])
+    wanted = [
+        planned(
+            method.stack.model,
+            prompt,
+            new,
+            lambda step: everything,
+            without_ffn=lambda step: most if step >= warmup else set(),
+        )
+        for prompt in prompts
+    ]
+    assert_same(decode_each(method, prompts, new=new), wanted)
+
+
+def assert_same(got, wanted):
+    assert_equal_up_to_near_ties(
+        [(f"row {row}", got.outputs[row], one.tokens, one.near) for row, one in enumerate(wanted)]
+    )
+    for row, one in enumerate(wanted):
+        # What these two skip does not depend on what they compute.
+        assert (got.attention_runs[row], got.ffn_runs[row]) == (one.runs, one.ffn_runs)
+    assert sum(map(sum, got.ffn_runs)) < sum(map(sum, got.attention_runs))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_controls_equal_their_definitions(name):
+    stack = tiny_stack(name, layers=DEPTH)
+    compare_random_ffn(stack, PROMPTS, NEW, share=0.5, **ELIGIBLE)
+    compare_static_ffn(static_ffn(name, 2), PROMPTS, NEW, ELIGIBLE["warmup_tokens"])
+
+
+@pytest.mark.slow
+def test_both_controls_equal_their_definitions_on_real_models(real):
+    compare_random_ffn(real.stack, real.prompts, 24, share=0.3, warmup_tokens=2)
+    static = method_of("static_ffn", real.stack, count=6, warmup_tokens=2)
+    static.calibrate(batch_of(real.stack, [prompt], new=6) for prompt in real.prompts[:2])
+    compare_static_ffn(static, real.prompts, 24, 2)
 
 
 def test_static_remembers_its_calibration():

@@ -118,20 +118,18 @@ def test_accepting_several_tokens_drops_what_lies_past_the_end():
 
 
 def test_smollm_equals_generate(smollm, smollm_prompts):
-    check_smollm(smollm, smollm_prompts[:3], new=24)
+    check_real(smollm, smollm_prompts[:3], new=24)
 
 
 @pytest.mark.slow
-def test_smollm_equals_generate_on_every_prompt(smollm, smollm_prompts):
-    check_smollm(smollm, smollm_prompts, new=96)
+def test_equals_generate_on_real_models(real):
+    check_real(real.model, real.prompts, new=96)
 
 
-def check_smollm(smollm, prompts, new):
-    full = method_of("full", smollm.stack)
-    generated = hf_generated(smollm.stack.model, prompts, new, smollm.eos)
-    together = decode(full, prompts, new=new, eos=smollm.eos)
-    assert_equals_generate(smollm.stack, together, generated)
-    alone = decode(full, prompts[:1], new=new, eos=smollm.eos)
-    assert_equals_generate(
-        smollm.stack, alone, hf_generated(smollm.stack.model, prompts[:1], new, smollm.eos)
-    )
+def check_real(model, prompts, new):
+    full = method_of("full", model.stack)
+    generated = hf_generated(model.stack.model, prompts, new, model.eos)
+    together = decode(full, prompts, new=new, eos=model.eos)
+    assert_equals_generate(model.stack, together, generated)
+    alone = decode(full, prompts[:1], new=new, eos=model.eos)
+    assert_equals_generate(model.stack, alone, hf_generated(model.stack.model, prompts[:1], new, model.eos))

@@ -10,6 +10,7 @@ from exactness import assert_equal_up_to_near_ties
 from methods.shared.confidence import decayed
 from methods.shared.draws import draw
 from methods.shared.errors import MethodError
+from methods.skipdecode import PRESETS
 from methods.unified import balanced, official
 from models.sampling import generator
 from slow_layers import early_exit, planned
@@ -49,7 +50,7 @@ def assert_same(got, wanted, label):
     )
     for row, one in enumerate(wanted):
         if not any(one.near):
-            assert got.attention_runs[row] == got.ffn_runs[row] == one.runs, label
+            assert (got.attention_runs[row], got.ffn_runs[row]) == (one.runs, one.ffn_runs), label
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -62,32 +63,59 @@ def test_identity_settings_equal_full_bit_for_bit(name, case):
     assert all(torch.equal(a, b) for a, b in zip(got.logits, full.logits, strict=True))
 
 
-@pytest.mark.parametrize("confidence", ["softmax", "saturation"])
-@pytest.mark.parametrize("kv_policy", ["propagate", "copy", "hole", "defer"])
-@pytest.mark.parametrize("name", DISTINCT)
-def test_early_exit_equals_its_definition(name, kv_policy, confidence):
-    stack, prompts = stack_of(name), PROMPTS[:3]
-    how = {"exits": range(2, DEPTH - 1), "confidence": confidence, "kv_policy": kv_policy}
-    seen = early_exit(stack.model, prompts[0], NEW, needed=lambda step: 2.0, **how).confidences
-    for share in (0.5, 0.8):
-        # Between two confidences that really occur, so that no decision is a matter of rounding.
+CONFIDENCES, POLICIES = ("softmax", "saturation"), ("propagate", "copy", "hole", "defer")
+DECAYS = ("none", "calm", "free")
+
+
+def compare_early_exit(stack, prompts, new, first, confidence, kv_policy, shares, decays):
+    """Engine and slow algorithm at thresholds between two confidences that really occur: no decision is a
+    matter of rounding."""
+    depth = len(stack.layers)
+    how = {"exits": range(first, depth - 1), "confidence": confidence, "kv_policy": kv_policy}
+    seen = sorted(early_exit(stack.model, prompts[0], new, needed=lambda step: 2.0, **how).confidences)
+    for share in shares:
         place = int(share * (len(seen) - 1))
-        threshold = sum(sorted(seen)[place : place + 2]) / 2
-        for decay in ("none", "calm", "free"):
+        threshold = sum(seen[place : place + 2]) / 2
+        for decay in decays:
 
             def needed(step, threshold=threshold, decay=decay):
-                return decayed(threshold, decay, 4.0, step, NEW)
+                return decayed(threshold, decay, 4.0, step, new)
 
-            wanted = [early_exit(stack.model, prompt, NEW, needed=needed, **how) for prompt in prompts]
+            wanted = [early_exit(stack.model, prompt, new, needed=needed, **how) for prompt in prompts]
             params = {"threshold": threshold, "confidence": confidence, "kv_policy": kv_policy}
-            method = method_of("early_exit", stack, min_exit_layer=2, decay=decay, **params)
-            got = [decode(method, [prompt], new=NEW) for prompt in prompts]
-            for one, want in zip(got, wanted, strict=True):
-                assert_same(one, [want], f"{name} {params} {decay}")
+            method = method_of("early_exit", stack, min_exit_layer=first, decay=decay, **params)
+            got = decode_each(method, prompts, new=new)
+            assert_same(got, wanted, f"{stack.config.model_type} {params} {decay}")
             exits = [layer for want in wanted for layer in want.exits]
-            assert decay != "none" or min(exits) < DEPTH - 1
+            assert decay != "none" or min(exits) < depth - 1
             if not any(wanted[-1].near):
-                assert method.columns(0) == {"exit_layers": wanted[-1].exits}
+                left = sum(layer < depth - 1 for layer in wanted[-1].exits)
+                assert method.columns(0) == {"exit_layers": wanted[-1].exits, "skipped_steps": left}
+
+
+@pytest.mark.parametrize("confidence", CONFIDENCES)
+@pytest.mark.parametrize("kv_policy", POLICIES)
+@pytest.mark.parametrize("name", NAMES)
+def test_early_exit_equals_its_definition(name, kv_policy, confidence):
+    stack = stack_of(name)
+    if kv_policy == "copy" and not stack.uniform_kv:
+        pytest.skip("layers turn their keys differently: refused, by a test below")
+    shares, decays = ((0.5, 0.8), DECAYS) if name in DISTINCT else ((0.7,), ("none",))
+    compare_early_exit(stack, PROMPTS[:3], NEW, 2, confidence, kv_policy, shares, decays)
+
+
+def test_smollm_early_exit_equals_its_definition(smollm, smollm_prompts):
+    compare_early_exit(smollm.stack, smollm_prompts[:2], 12, 15, "saturation", "defer", (0.8,), ("calm",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("confidence", CONFIDENCES)
+@pytest.mark.parametrize("kv_policy", POLICIES)
+def test_early_exit_equals_its_definition_on_real_models(real, kv_policy, confidence):
+    if kv_policy == "copy" and not real.stack.uniform_kv:
+        pytest.skip("layers turn their keys differently")
+    half = len(real.stack.layers) // 2
+    compare_early_exit(real.stack, real.prompts, 24, half, confidence, kv_policy, (0.8,), ("calm",))
 
 
 def test_check_every_tests_every_so_many_layers():
@@ -161,11 +189,11 @@ def test_defer_holds_the_full_models_keys_and_values_after_a_flush(name):
         torch.testing.assert_close(deferred, full, rtol=1e-4, atol=1e-5)
 
 
-def skipdecode_sets(most, least, horizon, warmup):
+def skipdecode_sets(depth, most, least, horizon, warmup):
     def active(step):
         t = min(1.0, step / horizon)
         kept = round((1 - t) * most + t * least)
-        return {*range(warmup), *range(DEPTH - (kept - warmup), DEPTH)}
+        return {*range(warmup), *range(depth - (kept - warmup), depth)}
 
     return active
 
@@ -173,40 +201,86 @@ def skipdecode_sets(most, least, horizon, warmup):
 PLANS = {
     "skipdecode": (
         {"max_layers": 5, "min_layers": 3, "horizon": 8},
-        lambda: skipdecode_sets(5, 3, 8, 1),
+        skipdecode_sets(DEPTH, 5, 3, 8, 1),
     ),
-    "skipdecode-2": ({"min_layers": 4, "warmup_layers": 2}, lambda: skipdecode_sets(6, 4, NEW, 2)),
-    "unified": ({"target_speedup": 2.0}, lambda: lambda step: {0, 3, 5}),
-    "unified-balanced": ({"target_speedup": 1.5}, lambda: lambda step: {0, 1, 3, 5}),
-    "drop_last": ({"layers": 2}, lambda: lambda step: {0, 1, 2, 3}),
+    "skipdecode-2": ({"min_layers": 4, "warmup_layers": 2}, skipdecode_sets(DEPTH, 6, 4, NEW, 2)),
+    "unified": ({"target_speedup": 2.0}, lambda step: {0, 3, 5}),
+    # 1 + floor((2k + 1) 4 / 4) for k < 2 are skipped.
+    "unified-balanced": ({"target_speedup": 1.5}, lambda step: {0, 1, 3, 5}),
+    "drop_last": ({"layers": 2}, lambda step: {0, 1, 2, 3}),
 }
 
 
-@pytest.mark.parametrize("name", DISTINCT)
+def compare_plan(stack, case, plan, prompts, new):
+    params, active = plan
+    got = decode_each(method_of(case.partition("-")[0], stack, **params), prompts, new=new)
+    wanted = [planned(stack.model, prompt, new, active) for prompt in prompts]
+    assert_same(got, wanted, f"{stack.config.model_type} {case}")
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", PLANS)
 def test_planned_methods_equal_their_definitions(name, case):
-    params, sets = PLANS[case]
-    if case == "unified-balanced":
-        # 1 + floor((2k + 1) 4 / 4) for k < 2 are skipped.
-        assert balanced(6, 4) == [0, 1, 3, 5]
-    stack = stack_of(name)
-    got = decode_each(method_of(case.partition("-")[0], stack, **params), new=NEW)
-    wanted = [planned(stack.model, prompt, NEW, sets()) for prompt in PROMPTS]
-    assert_same(got, wanted, f"{name} {case}")
+    compare_plan(stack_of(name), case, PLANS[case], PROMPTS, NEW)
 
 
-@pytest.mark.parametrize("name", DISTINCT)
-def test_random_layer_equals_its_definition(name):
-    stack = stack_of(name)
-    method = method_of("random_layer", stack, share=0.6)
-    wanted = []
-    for prompt in PROMPTS:
+def plans_of(depth, new):
+    """The same for a model of an even depth."""
+    left_out = depth - int(depth / 1.25)
+    gaps = {1 + (2 * k + 1) * (depth - 2) // (2 * left_out) for k in range(left_out)}
+    third = depth // 3
+    return {
+        "skipdecode": ({"min_layers": 2 * third}, skipdecode_sets(depth, depth, 2 * third, new, 1)),
+        "skipdecode-2": (
+            {"max_layers": depth - 2, "min_layers": third, "horizon": 10, "warmup_layers": 3},
+            skipdecode_sets(depth, depth - 2, third, 10, 3),
+        ),
+        # Half kept: the first, the last, and even ones upwards.
+        "unified": ({"target_speedup": 2}, lambda step: {*range(0, depth - 2, 2), depth - 1}),
+        "unified-balanced": ({"target_speedup": 1.25}, lambda step: set(range(depth)) - gaps),
+        "drop_last": ({"layers": 3}, lambda step: set(range(depth - 3))),
+    }
+
+
+def test_smollm_plans_equal_their_definitions(smollm, smollm_prompts):
+    compare_plan(smollm.stack, "skipdecode", plans_of(30, 12)["skipdecode"], smollm_prompts[:2], 12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", plans_of(30, 24))
+def test_plans_equal_their_definitions_on_real_models(real, case):
+    compare_plan(real.stack, case, plans_of(len(real.stack.layers), 24)[case], real.prompts, 24)
+
+
+def compare_random_layer(stack, share, prompts, new):
+    depth, wanted = len(stack.layers), []
+    for prompt in prompts:
         noise = generator(0, str(prompt), 0, purpose="method")
-        sets = [set(range(DEPTH)) - draw(range(1, DEPTH - 1), 0.6, noise) for _ in range(NEW)]
-        wanted.append(planned(stack.model, prompt, NEW, lambda step, sets=sets: sets[step], propagate=True))
-    assert_same(decode_each(method, new=NEW), wanted, name)
-    # 0.6 of 4 layers is 2.4: two or three.
-    assert {2, 3} >= {DEPTH - len(one) for one in sets}
+        sets = [set(range(depth)) - draw(range(1, depth - 1), share, noise) for _ in range(new)]
+        wanted.append(planned(stack.model, prompt, new, sets.__getitem__, propagate=True))
+        # Rounded up or down, never further off.
+        assert {int(share * (depth - 2)), int(share * (depth - 2)) + 1} >= {depth - len(one) for one in sets}
+    got = decode_each(method_of("random_layer", stack, share=share), prompts, new=new)
+    assert_same(got, wanted, stack.config.model_type)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_random_layer_equals_its_definition(name):
+    compare_random_layer(stack_of(name), 0.6, PROMPTS, NEW)
+
+
+@pytest.mark.slow
+def test_random_layer_equals_its_definition_on_real_models(real):
+    compare_random_layer(real.stack, 0.21, real.prompts, 24)
+
+
+@pytest.mark.slow
+def test_shortgpt_equals_its_definition_on_real_models(real):
+    method = method_of("shortgpt", real.stack, layers=4)
+    method.calibrate(batch_of(real.stack, [prompt], new=6) for prompt in real.prompts[:2])
+    kept = set(range(len(real.stack.layers))) - set(method.dropped)
+    wanted = [planned(real.stack.model, prompt, 24, lambda step: kept) for prompt in real.prompts]
+    assert_same(decode_each(method, real.prompts, new=24), wanted, "shortgpt")
 
 
 BATCHED = [
@@ -219,10 +293,13 @@ BATCHED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen2_window", "gpt_neox", "phi3", "gemma2", "opt", "gpt2"])
+# One of each family; OPT with its norms last says the same token for ever, so its rows cannot end apart.
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "opt_norm_last"])
 @pytest.mark.parametrize(("method", "params"), BATCHED)
 def test_a_batch_is_its_rows_alone(name, method, params):
     """Unequal prompts whose rows leave at different layers and end at different steps; work included."""
+    if params.get("kv_policy") == "copy" and not stack_of(name).uniform_kv:
+        pytest.skip("refused here")
     bound = method_of(method, stack_of(name), **params)
     eos = staggered_eos(decode(bound, new=NEW).outputs)
     together, alone = decode(bound, new=NEW, eos=eos), decode_each(bound, new=NEW, eos=eos)
@@ -287,6 +364,19 @@ def test_skipdecode_rounds_half_to_even_and_refuses_to_widen():
         method.plan(0)
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_skipdecode_presets(preset):
+    """They fit their model, and the mean of the two ends is near the depth over the speedup."""
+    depth, most, least = PRESETS[preset]
+    speedup = int(preset.removesuffix("x").rpartition("-")[2])
+    assert 1 < least <= most < depth and abs((most + least) / 2 - depth / speedup) <= 1
+    method = method_of("skipdecode", tiny_stack("opt", layers=depth), preset=preset)
+    method.begin(batch_of(method.stack))
+    assert (method.exit(0), method.exit(10**6)) == (most, least)
+    # min_layers is given, so nothing is left to solve.
+    assert (method.params.max_layers, method.params.min_layers) == (most, least)
+
+
 def test_shortgpt_drops_the_layers_of_least_influence():
     stack = stack_of("llama")
     method = method_of("shortgpt", stack, layers=2)
@@ -310,6 +400,9 @@ def test_shortgpt_drops_the_layers_of_least_influence():
         ("early_exit", {"min_exit_layer": 5}, "min_exit_layer"),
         ("skipdecode", {"min_layers": 0}, "min_layers"),
         ("skipdecode", {"max_layers": 7}, "max_layers"),
+        ("skipdecode", {"preset": "opt-13b"}, "preset"),
+        ("skipdecode", {"preset": "opt-1.3b-2x"}, "is for 24 layers"),
+        ("skipdecode", {"preset": "opt-1.3b-2x", "min_layers": 9}, "means min_layers=8"),
         ("unified", {"target_speedup": 0.5}, "target_speedup"),
         ("unified", {"rule": "even"}, "rule"),
         ("random_layer", {"share": 1.5}, "share"),

@@ -147,4 +147,4 @@ class EarlyExit(Method):
                 self.stack.cache.copy_layer(exit_layer, layer.index, source)
 
     def columns(self, row: int) -> dict[str, Any]:
-        return {"exit_layers": self.taken.layers[row]}
+        return self.taken.columns(row)

@@ -14,6 +14,19 @@ from models.batch import Batch
 from models.plan import Plan
 from models.stack import Stack
 
+# Depth, and layers at the first and the last step, by the paper's model and target speedup. From second-hand
+# accounts of its configurations: check them against it before quoting.
+PRESETS = {
+    "opt-1.3b-2x": (24, 16, 8),
+    "opt-1.3b-3x": (24, 10, 6),
+    "opt-1.3b-4x": (24, 6, 6),
+    "opt-1.3b-5x": (24, 5, 5),
+    "opt-6.7b-2x": (32, 22, 11),
+    "opt-6.7b-3x": (32, 13, 9),
+    "opt-6.7b-4x": (32, 9, 7),
+    "opt-6.7b-5x": (32, 6, 6),
+}
+
 
 @dataclass(frozen=True)
 class SkipDecodeParams(TargetParams):
@@ -28,12 +41,15 @@ class SkipDecodeParams(TargetParams):
         Decode steps over which the exit falls. None: `max_new_tokens`.
     warmup_layers : int
         Bottom layers that always run.
+    preset : str or None
+        `max_layers` and `min_layers` of one of the paper's configurations, a key of `PRESETS`.
     """
 
     max_layers: int | None = None
     min_layers: int | None = None
     horizon: int | None = None
     warmup_layers: int = 1
+    preset: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,6 +57,17 @@ class SkipDecodeParams(TargetParams):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise MethodError(f"{name}={value} is out of range: it must be 1 or more")
+        if self.preset is not None:
+            self._take_preset(self.preset)
+
+    def _take_preset(self, preset: str) -> None:
+        if preset not in PRESETS:
+            raise MethodError(f"preset={preset} is unknown; choose {', '.join(PRESETS)}")
+        _, most, least = PRESETS[preset]
+        for name, value in (("max_layers", most), ("min_layers", least)):
+            if getattr(self, name) not in (None, value):
+                raise MethodError(f"preset={preset} means {name}={value}, not {getattr(self, name)}")
+            object.__setattr__(self, name, value)
 
 
 class SkipDecode(Method):
@@ -56,7 +83,9 @@ class SkipDecode(Method):
 
     def bind(self, stack: Stack) -> None:
         super().bind(stack)
-        depth = len(stack.layers)
+        depth, preset = len(stack.layers), self.params.preset
+        if preset is not None and PRESETS[preset][0] != depth:
+            raise MethodError(f"preset={preset} is for {PRESETS[preset][0]} layers; this model has {depth}")
         self.most = depth if self.params.max_layers is None else self.params.max_layers
         self.least = -(-depth // 2) if self.params.min_layers is None else self.params.min_layers
         if self.params.min_layers is None and self.params.max_layers is not None:

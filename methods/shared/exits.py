@@ -1,5 +1,7 @@
 """Which layer every token left at."""
 
+from typing import Any
+
 from models.batch import Batch
 
 
@@ -27,3 +29,11 @@ class Exits:
         for row in self._batch.live:
             if len(self.layers[row]) <= self._batch.step_index:
                 self.layers[row].append(self._last)
+
+    def columns(self, row: int) -> dict[str, Any]:
+        """Columns of the results, of a row (original number).
+
+        Skipped steps by the exits: a step that takes waiting states along may count more than one full pass.
+        """
+        exits = self.layers[row]
+        return {"exit_layers": exits, "skipped_steps": sum(layer < self._last for layer in exits)}

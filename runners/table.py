@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
-from runners.table_rows import ROWS, UNKNOWN, heading, setting
+from runners.table_rows import ROWS, heading, setting
 from runners.verdict import sentences
 
 Record = Mapping[str, Any]
@@ -81,9 +81,7 @@ def printable(text: str) -> str:
 
 def _group(title: str, records: list[Record], width: int) -> str:
     full = next((record for record in records if _has_baseline(record)), None)
-    rows = [
-        row for row in ROWS if not row.optional or any(row.cell(record)[0] != UNKNOWN for record in records)
-    ]
+    rows = [row for row in ROWS if not row.optional or any(record.get(row.field) for record in records)]
     labels = [_wrapped([row.label(records[0])], _LABEL) for row in rows]
     columns = [
         [_wrapped(heading(record, records), _HEADING), *(row.cell(record) for row in rows)]

@@ -26,7 +26,7 @@ class Row:
     full
         The metric that holds the full model's value, or the text to show for it.
     optional
-        Left out where no run knows it.
+        Left out where no run knows it, or none has any of it.
     """
 
     title: str
@@ -81,6 +81,10 @@ ROWS = (
     Row("  against hf_generate", "speedup_vs_hf", "{:.2f}×", optional=True),
     Row("ideal speedup", "ideal_speedup", "{:.2f}×", full="1×"),
     Row("efficiency", "efficiency", "{:.0f} %", 100),
+    Row("deciding ÷ bytes read", "decision_bytes_share", "{:.1f} %", 100, optional=True),
+    Row("replay: tokens that agree", "replay_agreement", "{:.1f} %", 100, optional=True),
+    Row("  KL divergence, nats", "replay_kl", "{:.3f}", optional=True),
+    Row("  speedup, same tokens", "replay_speedup", "{:.2f}×", full="1×", optional=True),
     Row("realised skip, FFN", "realised_skip_ffn", "{:.1f} %", 100),
     Row("realised skip, attention", "realised_skip_attention", "{:.1f} %", 100),
     Row("realised skip, weighted", "realised_skip_weighted", "{:.1f} %", 100),

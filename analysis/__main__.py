@@ -1,0 +1,50 @@
+"""The command line: `python -m analysis report results --out results/report`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from analysis.frames import AnalysisError, load_metrics
+from analysis.tables import markdown
+
+
+def report(root: Path, out: Path) -> str:
+    """Write the tables of a results folder and return them as Markdown.
+
+    Raises
+    ------
+    AnalysisError
+        There is nothing to report, or the files cannot be read or written.
+    """
+    metrics = load_metrics(root)
+    if metrics.empty:
+        raise AnalysisError(f"{root} holds no finished run")
+    text = markdown(metrics)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "tables.md").write_text(text, encoding="utf-8")
+        metrics.to_csv(out / "metrics.csv", index=False)
+    except OSError as error:
+        raise AnalysisError(f"cannot write {error.filename or out}: {error.strerror}") from error
+    return text
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
+    commands = parser.add_subparsers(required=True, dest="command")
+    command = commands.add_parser("report", help="tables of all finished runs in a results folder")
+    command.add_argument("results", type=Path)
+    command.add_argument("--out", type=Path, help="default: <results>/report")
+    given = parser.parse_args(arguments)
+    out = given.out or given.results / "report"
+    try:
+        print(report(given.results, out))
+    except AnalysisError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(f"Written: {out / 'tables.md'}, {out / 'metrics.csv'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""A results folder as two frames."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from runners.schema import METRICS, SAMPLES
+
+
+class AnalysisError(Exception):
+    """What a user can mend, in one line."""
+
+
+def finished_runs(root: Path | str) -> list[Path]:
+    """Folders of finished runs under a results folder, or that folder itself, by name.
+
+    Raises
+    ------
+    AnalysisError
+        There is no such folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise AnalysisError(f"{root} is not a folder; give a results folder, such as results")
+    return sorted({done.parent for pattern in ("DONE", "*/DONE") for done in root.glob(pattern)})
+
+
+def load_metrics(root: Path | str) -> pd.DataFrame:
+    """One row a finished run, with all columns of `runners.schema.METRICS`; what is unknown is missing.
+
+    Raises
+    ------
+    AnalysisError
+        No such folder, or a file in it is damaged.
+    """
+    records = []
+    for run in finished_runs(root):
+        path = run / "metrics.json"
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise AnalysisError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        if not isinstance(record, dict):
+            raise AnalysisError(f"{path} is not a metrics record")
+        records.append(record)
+    table = pa.Table.from_pylist(records, schema=METRICS)
+    return table.to_pandas()
+
+
+def load_samples(root: Path | str) -> pd.DataFrame:
+    """One row a turn of every finished run, with all columns of `runners.schema.SAMPLES`.
+
+    Raises
+    ------
+    AnalysisError
+        No such folder, or a file in it is damaged.
+    """
+    files = [str(run / "samples.parquet") for run in finished_runs(root)]
+    if not files:
+        return SAMPLES.empty_table().to_pandas()
+    try:
+        table = ds.dataset(files, schema=SAMPLES, format="parquet").to_table()
+    except (OSError, pa.ArrowException) as error:
+        raise AnalysisError(f"samples cannot be read: {str(error).splitlines()[0]}") from error
+    return table.to_pandas(maps_as_pydicts="strict")

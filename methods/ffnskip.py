@@ -14,7 +14,7 @@ from methods.shared.errors import MethodError
 from methods.shared.method import Method
 from methods.shared.target import Solvable
 from models.batch import Batch
-from models.layers import HFLayer
+from models.layers import Layer
 from models.numerics import cosine
 from models.stack import Stack
 from models.step import Step
@@ -98,7 +98,7 @@ class FFNSkip(Method):
         return self.eligible.stop - layer - 1 if self.params.skip_span is None else self.params.skip_span
 
     def _run(
-        self, layer: HFLayer, hidden: Tensor, layer_input: Tensor, running: list[int]
+        self, layer: Layer, hidden: Tensor, layer_input: Tensor, running: list[int]
     ) -> tuple[Tensor, list[float]]:
         """The FFN for the rows that run, or for all under `batch_policy: all`; similarities of those that
         run."""

@@ -14,7 +14,10 @@ class KVCache:
 
     Attributes
     ----------
+    blocks : Tensor [layers, 2, rows, kv_heads, capacity, head_dim]
+        Keys and values.
     keys, values : list of Tensor [rows, kv_heads, capacity, head_dim], one a layer
+        Views of it.
     positions : Tensor [rows, capacity], int64
         The position of the token in each slot; kept only by models with sliding windows.
     valid : Tensor [layers, rows, capacity], bool, or None
@@ -32,11 +35,8 @@ class KVCache:
         device: torch.device,
     ):
         # Zeros, not empty: a masked slot is multiplied by a weight of 0, and 0 x NaN is NaN.
-        def block() -> Tensor:
-            return torch.zeros(rows, heads, capacity, width, dtype=dtype, device=device)
-
-        self.keys = [block() for _ in range(layers)]
-        self.values = [block() for _ in range(layers)]
+        self.blocks = torch.zeros(layers, 2, rows, heads, capacity, width, dtype=dtype, device=device)
+        self.keys, self.values = (list(half.unbind(0)) for half in self.blocks.unbind(1))
         self.positions = torch.zeros(rows, capacity, dtype=torch.int64, device=device)
         self.valid: Tensor | None = None
         self.rows = rows
@@ -54,34 +54,53 @@ class KVCache:
 
     def write(self, layer: int, key: Tensor, value: Tensor, step: Step) -> None:
         """Store K and V, [rows, kv_heads, T, head_dim], of a step's tokens."""
-        keys, values = self.keys[layer], self.values[layer]
-        if step.rows is not None:
-            where = (step.rows[:, None], slice(None), step.slots)
-            # Indexing with two tensors apart moves the indexed axes to the front: [rows, T, heads, width].
-            keys[where], values[where] = key.transpose(1, 2), value.transpose(1, 2)
-        elif step.start is not None:
-            # narrow is the cheapest view there is, and this runs in every layer of every step.
-            self._live(keys).narrow(2, step.start, step.tokens).copy_(key)
-            self._live(values).narrow(2, step.start, step.tokens).copy_(value)
+        if step.rows is None and step.start is not None:
+            written = self._views(step)[0][layer]
+            written[0].copy_(key)
+            written[1].copy_(value)
         else:
-            self._live(keys)[:, :, step.slots] = key
-            self._live(values)[:, :, step.slots] = value
-        if self.valid is not None:
-            if step.rows is None:
-                self.valid[layer, : self.rows, step.slots] = True
-            else:
-                self.valid[layer, step.rows[:, None], step.slots] = True
+            rows = slice(0, self.rows) if step.rows is None else step.rows[:, None]
+            where = (rows, slice(None), step.slots)
+            # Indexing with two tensors apart moves the indexed axes to the front: [rows, T, heads, width].
+            apart = step.rows is not None
+            self.keys[layer][where] = key.transpose(1, 2) if apart else key
+            self.values[layer][where] = value.transpose(1, 2) if apart else value
+        self._note(layer, step)
+
+    def write_both(self, layer: int, both: Tensor, step: Step) -> None:
+        """The same for K and V in one tensor [rows, 2, kv_heads, T, head_dim], in one copy where possible."""
+        if step.rows is None and step.start is not None:
+            self._views(step)[0][layer].copy_(both.transpose(0, 1))
+            self._note(layer, step)
+        else:
+            self.write(layer, both[:, 0], both[:, 1], step)
 
     def read(self, layer: int, step: Step) -> tuple[Tensor, Tensor]:
         """K and V, [rows, kv_heads, length, head_dim], of the slots that a step may see."""
-        keys, values = self.keys[layer], self.values[layer]
         if step.rows is not None:
+            keys, values = self.keys[layer], self.values[layer]
             return keys[step.rows, :, : step.length], values[step.rows, :, : step.length]
-        return self._live(keys).narrow(2, 0, step.length), self._live(values).narrow(2, 0, step.length)
+        _, all_keys, all_values = self._views(step)
+        return all_keys[layer], all_values[layer]
 
-    def _live(self, block: Tensor) -> Tensor:
-        """The rows in use of one layer's keys or values."""
-        return block if self.rows == self._all_rows else block.narrow(0, 0, self.rows)
+    def _views(self, step: Step) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """By layer: where a step of all rows writes, [2, rows, kv_heads, T, head_dim], and what it reads.
+
+        Made for all layers at once: one by one, views cost a step more than its small kernels.
+        """
+        if "kv" not in step.derived:
+            live = self.blocks.narrow(2, 0, self.rows)
+            start = step.start or 0
+            written = live.narrow(4, start, step.tokens).unbind(0)
+            keys, values = (half.unbind(0) for half in live.narrow(4, 0, step.length).unbind(1))
+            step.derived["kv"] = (written, keys, values)
+        return step.derived["kv"]
+
+    def _note(self, layer: int, step: Step) -> None:
+        """Mark a step's slots as valid in a layer, where validity is kept."""
+        if self.valid is not None:
+            rows = slice(0, self.rows) if step.rows is None else step.rows[:, None]
+            self.valid[layer, rows, step.slots] = True
 
     def copy_layer(self, source: int, target: int, step: Step) -> None:
         """Give a layer another layer's K,V of a step's slots."""
@@ -122,8 +141,7 @@ class KVCache:
         start : int
         """
         end = start + len(slots)
-        for block in (*self.keys, *self.values):
-            block[: self.rows, :, start:end] = block[: self.rows, :, slots]
+        self.blocks[:, :, : self.rows, :, start:end] = self.blocks[:, :, : self.rows, :, slots]
         self.positions[: self.rows, start:end] = self.positions[: self.rows, slots]
         if self.valid is not None:
             self.valid[:, : self.rows, start:end] = self.valid[:, : self.rows, slots]
@@ -137,8 +155,7 @@ class KVCache:
         for target, row in enumerate(rows):
             if row == target:
                 continue
-            for block in (*self.keys, *self.values):
-                block[target, :, :filled].copy_(block[row, :, :filled])
+            self.blocks[:, :, target, :, :filled].copy_(self.blocks[:, :, row, :, :filled])
             self.positions[target].copy_(self.positions[row])
             if self.valid is not None:
                 self.valid[:, target].copy_(self.valid[:, row])

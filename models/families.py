@@ -41,6 +41,9 @@ class Family:
         Paths from the attention module to separate key and value projections and the norm of keys.
     fused : str or None
         Path to one projection of queries, keys and values, which `write_kv` then has to run whole.
+    gated_ffn : tuple of str, or None
+        Gate, up and down projection of a Llama-like FFN, where the whole layer is Llama-like: what the fused
+        implementation covers.
     rotary_by_kind : bool
         Layers with a sliding window turn their keys by another table than the others.
     parallel_residual : callable
@@ -65,11 +68,13 @@ class Family:
     value: str = "v_proj"
     key_norm: str | None = None
     fused: str | None = None
+    gated_ffn: tuple[str, str, str] | None = None
     rotary_by_kind: bool = False
     parallel_residual: Callable[[Any], bool] = _never
     norm_first: Callable[[Any], bool] = _always
 
 
+_LLAMA = Family(gated_ffn=("gate_proj", "up_proj", "down_proj"))
 _GEMMA2 = Family(
     attention_post_norm="post_attention_layernorm",
     ffn_norm="pre_feedforward_layernorm",
@@ -77,10 +82,10 @@ _GEMMA2 = Family(
 )
 
 FAMILIES: dict[str, Family] = {
-    "llama": Family(),
-    "mistral": Family(),
-    "qwen2": Family(),
-    "qwen3": Family(key_norm="k_norm"),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": replace(_LLAMA, key_norm="k_norm"),
     "phi3": Family(fused="qkv_proj"),
     "gemma2": _GEMMA2,
     "gemma3_text": replace(_GEMMA2, key_norm="k_norm", rotary_by_kind=True),

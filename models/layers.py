@@ -1,81 +1,60 @@
-"""The `hf` layer: one decoder layer opened into sub-layers, driving the transformers sub-modules."""
+"""One decoder layer opened into sub-layers; the implementations are `models.hf` and `models.fused`."""
 
 from collections.abc import Callable
-from operator import attrgetter
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.cache import KVCache
-from models.compat import SlotCache, as_argument, cache_keyword, rotate, store_only
 from models.counters import ATTENTION, FFN, Counters
-from models.families import Family
 from models.step import Step
 
+Rotary = Callable[[Tensor, Step], tuple[Tensor, Tensor]]
 
-class HFLayer:
+
+class Layer:
     """One decoder layer. A sub-layer is skipped by not calling it; none changes its input.
 
-    Parameters
+    An implementation says what the two blocks compute; this class counts, picks rows and draws masks.
+
+    Attributes
     ----------
     index : int
-    module : nn.Module
-        The decoder layer of the transformers model.
-    family : Family
-    config : transformers config
-    window : int or None
-        Positions that the attention looks back on, itself included.
-    rotary : callable (hidden, step) -> (cos, sin), or None
-    cache : callable () -> KVCache
-        The cache in use; it may be replaced by a larger one between batches.
-    counters : Counters
+    attention_weights, ffn_weights, kv_weights : int
+        Parameters that a pass of the attention block, of the FFN, and of `write_kv` reads.
     """
 
-    def __init__(
-        self,
-        index: int,
-        module: nn.Module,
-        family: Family,
-        *,
-        config: Any,
-        window: int | None,
-        rotary: Callable[[Tensor, Step], tuple[Tensor, Tensor]] | None,
-        cache: Callable[[], KVCache],
-        counters: Counters,
-    ):
-        def part(path: str) -> Any:
-            return attrgetter(path)(module)
+    attention_weights: int
+    ffn_weights: int
+    kv_weights: int
 
-        def call(path: str | None) -> Any:
-            return _same if path is None else part(path).forward
-
+    def __init__(self, index: int, *, window: int | None, cache: Callable[[], KVCache], counters: Counters):
         self.index = index
-        # `forward` itself: looking for hooks at every call is a tenth of a step's cost beside its kernels.
-        self._attention = part(family.attention)
-        self._attend, self._ffn = self._attention.forward, [call(path) for path in family.ffn]
-        norms: tuple[Any, Any] = call(family.attention_norm), call(family.ffn_norm)
-        same: tuple[Any, Any] = (_same, _same)
-        first = family.norm_first(config)
-        self._attention_norm, self._ffn_norm = norms if first else same
-        self._attention_last, self._ffn_last = same if first else norms
-        self._attention_post, self._ffn_post = call(family.attention_post_norm), call(family.ffn_post_norm)
-        self._parallel, self._window = family.parallel_residual(config), window
-        self._rotary, self._cache, self._counters = rotary, cache, counters
-        self._cache_keyword = cache_keyword(self._attention)
-        self._family = family
-        projections = [family.fused] if family.fused else [family.key, family.value]
-        self.attention_weights = _parameters(self._attention)
-        self.ffn_weights = sum(_parameters(part(path)) for path in family.ffn)
-        self.kv_weights = sum(_parameters(self._part(path)) for path in projections)
+        self._window, self._cache, self._counters = window, cache, counters
 
-    def _slots(self, step: Step) -> SlotCache:
-        if "slots" not in step.derived:
-            step.derived["slots"] = SlotCache(self._cache(), step)
-        return step.derived["slots"]
+    # What an implementation computes, for rows already picked and counted.
 
-    def _part(self, path: str) -> Any:
-        return attrgetter(path)(self._attention)
+    def _attended(self, state: Tensor, step: Step) -> Tensor:
+        """The attention block's output of states [n, T, width], before the residual add; writes their K,V."""
+        raise NotImplementedError
+
+    def _fed(self, state: Tensor) -> Tensor:
+        """The FFN's output of states [n, T, width], before the residual add."""
+        raise NotImplementedError
+
+    def _stored(self, state: Tensor, step: Step) -> None:
+        """Write the K,V of states [n, T, width]."""
+        raise NotImplementedError
+
+    def matrices(self) -> list[Tensor]:
+        """The weight matrices that a pass of both sub-layers reads."""
+        raise NotImplementedError
+
+    # The norm after a residual add, in families that have it there.
+    _attention_last: Callable[[Tensor], Tensor] | None = None
+    _ffn_last: Callable[[Tensor], Tensor] | None = None
+    # The FFN reads the layer's input.
+    _parallel = False
 
     def attention(self, hidden: Tensor, step: Step, rows: Tensor | None = None) -> Tensor:
         """The state after the attention sub-layer; writes this layer's K,V of the step's slots.
@@ -92,15 +71,10 @@ class HFLayer:
         Tensor [rows, T, width]
         """
         state, step = (hidden, step) if rows is None else (hidden[rows], step.select(rows))
-        self._counters.sub_layer(ATTENTION, self.index, step.tokens, step.rows)
-        self._counters.attended(len(state) * step.length, len(state) * step.tokens)
-        output = self._attend(
-            self._attention_norm(state),
-            position_embeddings=self._rotary(hidden, step) if self._rotary else None,
-            attention_mask=self._mask(step, hidden.dtype),
-            **{self._cache_keyword: self._slots(step)},
-        )
-        return _joined(hidden, self._attention_post(output[0]), rows, self._attention_last)
+        tokens = step.tokens
+        self._counters.sub_layer(ATTENTION, self.index, tokens, step.rows)
+        self._counters.attended(len(state) * step.length, len(state) * tokens)
+        return _joined(hidden, self._attended(state, step), rows, self._attention_last)
 
     def ffn_output(self, hidden: Tensor, layer_input: Tensor, rows: Tensor | None = None) -> Tensor:
         """The FFN's bare output, before its residual add; parameters as in `ffn`.
@@ -112,10 +86,7 @@ class HFLayer:
         """
         self._counters.sub_layer(FFN, self.index, hidden.shape[1], rows)
         state = layer_input if self._parallel else hidden
-        output = self._ffn_norm(state if rows is None else state[rows])
-        for module in self._ffn:
-            output = module(output)
-        return self._ffn_post(output)
+        return self._fed(state if rows is None else state[rows])
 
     def ffn_add(self, hidden: Tensor, output: Tensor, rows: Tensor | None = None) -> Tensor:
         """The state after the FFN sub-layer, from its bare output; parameters as in `ffn`."""
@@ -153,35 +124,21 @@ class HFLayer:
         if rows is not None:
             hidden, step = hidden[rows], step.select(rows)
         self._counters.kv_pass(self.index, len(hidden) * step.tokens)
-        normed = self._attention_norm(hidden)
-        family, rotary = self._family, self._rotary(hidden, step) if self._rotary else None
-        if family.fused:
-            rest = {"position_embeddings": rotary, "attention_mask": None}
-            store_only(self._attention, normed, self._cache(), step, **rest)
-            return
-        shape = (*hidden.shape[:-1], -1, self._attention.head_dim)
-        key = self._part(family.key)(normed).view(shape)
-        if family.key_norm is not None:
-            key = self._part(family.key_norm)(key)
-        value = self._part(family.value)(normed).view(shape)
-        key = key.transpose(1, 2)
-        key = key if rotary is None else rotate(key, *rotary)
-        self._cache().write(self.index, key, value.transpose(1, 2), step)
+        self._stored(hidden, step)
 
-    def _mask(self, step: Step, dtype: torch.dtype) -> Tensor | None:
-        """What this layer's queries see, [rows, 1, T, length]: the step's view, less its window, less
-        holes."""
+    def _visible(self, step: Step) -> Tensor | None:
+        """What this layer's queries see, [rows, 1, T, length], bool: the step's view, less its window, less
+        holes. None: all of it for one token, plain causality for a pass from slot 0."""
         cache = self._cache()
         window = self._window if self._window is not None and step.length > self._window else None
-        key = ("mask", window, None if cache.valid is None else self.index)
+        if step.visible is None and window is None and cache.valid is None:
+            return None
+        key = ("visible", window, None if cache.valid is None else self.index)
         if key not in step.derived:
-            visible = self._build_mask(step, cache, window)
-            step.derived[key] = as_argument(visible, step, self._attention, dtype)
+            step.derived[key] = self._narrowed(step, cache, window)
         return step.derived[key]
 
-    def _build_mask(self, step: Step, cache: KVCache, window: int | None) -> Tensor | None:
-        if window is None and cache.valid is None:
-            return None if step.visible is None else step.visible[:, None]
+    def _narrowed(self, step: Step, cache: KVCache, window: int | None) -> Tensor:
         visible = step.explicit()
         rows = slice(0, cache.rows) if step.rows is None else step.rows
         if window is not None:
@@ -194,16 +151,11 @@ class HFLayer:
         return visible[:, None]
 
 
-def _same(state: Tensor) -> Tensor:
-    return state
-
-
-def _joined(hidden: Tensor, output: Tensor, rows: Tensor | None, last: Callable[[Tensor], Tensor]) -> Tensor:
+def _joined(
+    hidden: Tensor, output: Tensor, rows: Tensor | None, last: Callable[[Tensor], Tensor] | None
+) -> Tensor:
     """The residual add of an output that exists for some rows only (None: for all), and the norm after it."""
-    if rows is None:
-        return last(hidden + output)
-    return hidden.index_copy(0, rows, last(hidden[rows] + output))
-
-
-def _parameters(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+    summed = (hidden if rows is None else hidden[rows]) + output
+    if last is not None:
+        summed = last(summed)
+    return summed if rows is None else hidden.index_copy(0, rows, summed)

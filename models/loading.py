@@ -52,19 +52,15 @@ class EngineConfig:
     Attributes
     ----------
     layer : str
-        Implementation of the sub-layers: auto or hf (drives the transformers sub-modules; every family).
+        Implementation of the sub-layers: hf drives the transformers sub-modules, for every family; fused
+        merges projections, for Llama-like ones; auto is fused where the model allows it.
     """
 
     layer: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.layer not in ("auto", "hf"):
-            raise ModelError(f"engine.layer={self.layer} is unknown; choose auto or hf")
-
-    @property
-    def resolved(self) -> str:
-        """The implementation that `auto` stands for."""
-        return "hf"
+        if self.layer not in ("auto", "fused", "hf"):
+            raise ModelError(f"engine.layer={self.layer} is unknown; choose auto, fused or hf")
 
 
 @dataclass(frozen=True)
@@ -210,7 +206,7 @@ def load_model(config: ModelConfig, *, dtype: str, device: str, engine: EngineCo
         raise ModelError(f"model {config.path} cannot be loaded: {lines[0]}") from error
     if local is None:
         revision = getattr(model.config, "_commit_hash", None) or revision
-    return LoadedModel(Stack(model), tokenizer, end_tokens(model, tokenizer), revision)
+    return LoadedModel(Stack(model, engine.layer), tokenizer, end_tokens(model, tokenizer), revision)
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -9,8 +9,11 @@ from torch import Tensor, nn
 
 from models.cache import KVCache
 from models.counters import Counters
-from models.families import family_of, kind_of, window_of
-from models.layers import HFLayer
+from models.errors import ModelError
+from models.families import Family, family_of, kind_of, window_of
+from models.fused import FusedLayer, unfusable
+from models.hf import HFLayer
+from models.layers import Layer
 from models.plan import Plan
 from models.step import Step
 
@@ -18,11 +21,19 @@ from models.step import Step
 class Stack:
     """Embedding, sub-layers and head of one model, its KV cache, and the count of what was run.
 
+    Parameters
+    ----------
+    model : transformers causal LM
+    layer : str
+        Implementation of the sub-layers: fused, hf, or auto for fused where the model allows it.
+
     Attributes
     ----------
     model : nn.Module
         The untouched transformers causal LM.
-    layers : list of HFLayer
+    layers : list of Layer
+    layer_name : str
+        Their implementation: fused or hf.
     cache : KVCache
         In use by the current batch; see `reserve`.
     counters : Counters
@@ -30,7 +41,7 @@ class Stack:
         One layer's K,V mean the same in another: same shape and same rotary embedding.
     """
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, layer: str = "auto"):
         config = model.config.get_text_config()
         family = family_of(config)
         self.model = model
@@ -56,8 +67,10 @@ class Stack:
         kinds = [kind_of(config, index) if family.rotary_by_kind else None for index in range(len(modules))]
         self.uniform_kv = len(set(kinds)) == 1
         self._windowed = any(window is not None for window in windows)
-        self.layers = [
-            HFLayer(
+        implementation: Any = _implementation(layer, family, config, modules)
+        self.layer_name = "fused" if implementation is FusedLayer else "hf"
+        self.layers: list[Layer] = [
+            implementation(
                 index,
                 module,
                 family,
@@ -73,7 +86,7 @@ class Stack:
         self._width: int = (
             getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         )
-        self.cache = self._new_cache(1, 1)
+        self.cache: KVCache = self._new_cache(1, 1)
 
     # Made inside inference mode, a cache could not be written after it.
     @torch.inference_mode(False)
@@ -115,6 +128,11 @@ class Stack:
             places = step.positions + getattr(self._positions, "offset", 0)
             hidden = hidden + nn.functional.embedding(places, self._positions.weight)
         return hidden
+
+    @property
+    def head_weight(self) -> Tensor:
+        """The LM head's matrix [vocabulary, width]."""
+        return self._head.weight
 
     def head(self, hidden: Tensor, columns: Tensor | None = None) -> Tensor:
         """Final norm and LM head.
@@ -200,3 +218,11 @@ class Stack:
     @property
     def _slot_bytes(self) -> int:
         return 2 * self._heads * self._width * self.dtype.itemsize
+
+
+def _implementation(name: str, family: Family, config: Any, modules: Any) -> type[Layer]:
+    """The class of layer that a name means for a model."""
+    obstacle = None if name == "hf" else unfusable(family, config, modules)
+    if name == "fused" and obstacle is not None:
+        raise ModelError(f"engine.layer=fused does not fit this model: {obstacle}; use engine.layer=auto")
+    return FusedLayer if name != "hf" and obstacle is None else HFLayer

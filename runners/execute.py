@@ -293,7 +293,7 @@ class Execution:
             "temperature": job.settings.temperature,
             "seed": job.settings.seed,
             "limit": job.settings.limit,
-            "engine_layer": job.engine.resolved,
+            "engine_layer": stack.layer_name,
             "baseline": job.runner.baseline,
             "code_revision": code_revision(),
             "quality_metric": self.task.quality_metric,

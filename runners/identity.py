@@ -24,7 +24,7 @@ def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str,
     return {
         "model": {"path": job.model.path, "revision": revision, "remote_code": job.model.trust_remote_code},
         "task": dataclasses.asdict(job.task),
-        "engine": job.engine.resolved,
+        "engine": job.engine.layer,
         "dtype": str(resolve_dtype(settings.dtype, device)).removeprefix("torch."),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),

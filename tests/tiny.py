@@ -48,6 +48,8 @@ OPT = {**SIZES, "ffn_dim": 64, "init_std": 0.25}
 WINDOW = 8
 CONFIGS: dict[str, Any] = {
     "llama": lambda **more: LlamaConfig(**GQA, tie_word_embeddings=False, **more),
+    # The layers of transformers, where the engine would take its own.
+    "llama_hf": lambda **more: LlamaConfig(**GQA, tie_word_embeddings=False, **more),
     "llama_tied": lambda **more: LlamaConfig(**GQA, tie_word_embeddings=True, **more),
     "mistral_window": lambda **more: MistralConfig(**GQA, sliding_window=WINDOW, **more),
     "qwen2": lambda **more: Qwen2Config(**GQA, tie_word_embeddings=True, **more),
@@ -107,7 +109,7 @@ def tiny_model(name: str, dtype: torch.dtype = torch.float32, layers: int = LAYE
 @cache
 def tiny_stack(name: str, dtype: torch.dtype = torch.float32, layers: int = LAYERS) -> Stack:
     """An opened tiny model, shared by all tests: whatever decodes on it starts with `reserve`."""
-    return Stack(tiny_model(name, dtype, layers))
+    return Stack(tiny_model(name, dtype, layers), "hf" if name.endswith("_hf") else "auto")
 
 
 def prompts_of(lengths: Sequence[int], seed: int = 0) -> list[list[int]]:

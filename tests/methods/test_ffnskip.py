@@ -174,7 +174,7 @@ def test_bfloat16_compares_what_the_similarity_names(monkeypatch, similarity, ro
         return lambda state: outputs.append(ffn(state)) or outputs[-1]
 
     for layer in stack.layers[1:]:
-        monkeypatch.setattr(layer, "_ffn", [recording(layer._ffn[0])])
+        monkeypatch.setattr(layer, "_fed", recording(layer._fed))
     monkeypatch.setattr(ffnskip, "cosine", lambda *pair: compared.append(pair) or cosine(*pair))
     method = method_of("ffnskip", stack, threshold=0.7, similarity=similarity, skip_span=1, **PLAIN)
     decode(method, PROMPTS[:rows])

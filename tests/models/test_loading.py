@@ -194,4 +194,3 @@ def test_configurations_are_checked():
         ModelConfig("x", "")
     with pytest.raises(ModelError, match="layer=fast is unknown"):
         EngineConfig("fast")
-    assert EngineConfig().resolved == "hf"

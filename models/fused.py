@@ -1,0 +1,209 @@
+"""The `fused` layer: a Llama-like layer in few kernels.
+
+Decoding one token is a chain of matrix-vector products that wait for memory; beside them every small kernel
+costs as much as reading tens of kilobytes of weights. So q, k and v are one product, and gate and up are one;
+norms and rotary embeddings take few kernels; the queries that share a key head are attended together, without
+repeating keys.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.families import Family
+from models.layers import Layer, Rotary
+from models.step import Step
+
+
+class FusedLayer(Layer):
+    """One decoder layer of a Llama-like model.
+
+    The merged matrices take the place of the model's own, whose parameters become views of them: there is no
+    second copy, and the transformers model goes on working.
+
+    Parameters
+    ----------
+    index : int
+    module : nn.Module
+        The decoder layer of the transformers model.
+    family : Family
+    config : transformers config
+    rotary : callable (hidden, step) -> (cos, sin)
+    **place
+        What every layer takes: window, cache, counters.
+    """
+
+    def __init__(self, index: int, module: Any, family: Family, *, config: Any, rotary: Rotary, **place: Any):
+        super().__init__(index, **place)
+        attention, ffn = module.get_submodule(family.attention), module.get_submodule(family.ffn[0])
+        query, key, value, out = (attention.get_submodule(name) for name in _projections(family))
+        gate, up, down = (ffn.get_submodule(name) for name in family.gated_ffn or ())
+        qkv, qkv_bias = _merged([query, key, value])
+        first = query.out_features
+        self._qkv = Product(qkv, qkv_bias)
+        self._kv = Product(qkv[first:], None if qkv_bias is None else qkv_bias[first:])
+        self._gate_up, self._out = Product(*_merged([gate, up])), Product(out.weight, out.bias)
+        self._down = Product(down.weight, down.bias)
+        self._width = attention.head_dim
+        self._heads, self._kv_heads = first // self._width, key.out_features // self._width
+        self._attention_norm = RMSNorm(module.get_submodule(family.attention_norm))
+        self._ffn_norm = RMSNorm(module.get_submodule(family.ffn_norm))
+        self._query_norm = self._key_norm = None
+        if family.key_norm is not None:
+            self._query_norm = RMSNorm(attention.get_submodule("q_norm"))
+            self._key_norm = RMSNorm(attention.get_submodule(family.key_norm))
+        self._scale = attention.scaling
+        self._rotary = rotary
+        self.attention_weights = sum(p.numel() for p in attention.parameters())
+        self.ffn_weights = sum(p.numel() for p in ffn.parameters())
+        self.kv_weights = sum(p.numel() for part in (key, value) for p in part.parameters())
+
+    def matrices(self) -> list[Tensor]:
+        return [product.weight for product in (self._qkv, self._out, self._gate_up, self._down)]
+
+    def _attended(self, state: Tensor, step: Step) -> Tensor:
+        rows, tokens, _ = state.shape
+        heads = _by_head(self._qkv(self._attention_norm(state)), rows, tokens, self._width)
+        turned = heads.narrow(1, 0, self._heads + self._kv_heads)
+        if self._query_norm is not None and self._key_norm is not None:
+            queries, keys = turned.split((self._heads, self._kv_heads), dim=1)
+            turned.copy_(torch.cat((self._query_norm(queries), self._key_norm(keys)), dim=1))
+        self._turn(turned, step)
+        both = heads.narrow(1, self._heads, 2 * self._kv_heads)
+        cache = self._cache()
+        cache.write_both(self.index, both.unflatten(1, (2, self._kv_heads)), step)
+        keys, values = cache.read(self.index, step)
+        mixed = self._mixed(heads.narrow(1, 0, self._heads), keys, values, step)
+        return self._out(mixed).view(rows, tokens, -1)
+
+    def _mixed(self, queries: Tensor, keys: Tensor, values: Tensor, step: Step) -> Tensor:
+        """Attention [rows x T, heads x width] of queries [rows, heads, T, width]."""
+        rows, heads, tokens, width = queries.shape
+        visible = self._visible(step)
+        if tokens > 1 and visible is None:
+            mixed = F.scaled_dot_product_attention(
+                queries, keys, values, is_causal=True, scale=self._scale, enable_gqa=True
+            )
+            return mixed.transpose(1, 2).reshape(rows * tokens, -1)
+        # Queries that share a key head stand side by side like tokens; they see the same.
+        shared = heads // self._kv_heads
+        folded = queries.reshape(rows, self._kv_heads, shared * tokens, width)
+        mask = None if visible is None else self._folded_mask(visible, shared, step, queries.dtype)
+        mixed = F.scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=self._scale)
+        if tokens > 1:
+            mixed = mixed.reshape(rows, heads, tokens, width).transpose(1, 2)
+        return mixed.reshape(rows * tokens, -1)
+
+    def _folded_mask(self, visible: Tensor, shared: int, step: Step, dtype: torch.dtype) -> Tensor:
+        """What folded queries see, as an addend; made once a step, since SDPA would convert it in each
+        layer."""
+        # The step holds on to what is visible, so its id stays its own.
+        key = ("folded", id(visible))
+        if key not in step.derived:
+            addend = torch.zeros_like(visible, dtype=dtype).masked_fill_(~visible, float("-inf"))
+            if visible.shape[2] > 1:
+                addend = addend.repeat(1, 1, shared, 1)
+            step.derived[key] = addend
+        return step.derived[key]
+
+    def _turn(self, heads: Tensor, step: Step) -> None:
+        """Rotary embedding of heads [rows, n, T, width], in place, in the half-split layout."""
+        cos, sin = self._tables(heads, step)
+        swapped = heads.roll(self._width // 2, -1).mul_(sin)
+        torch.addcmul(swapped, heads, cos, out=heads)
+
+    def _tables(self, state: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """cos, and sin with the first half's sign turned, [rows, 1, T, width]; once a step."""
+        if "turning" not in step.derived:
+            cos, sin = self._rotary(state, step)
+            first, second = sin.chunk(2, dim=-1)
+            step.derived["turning"] = (cos[:, None], torch.cat((-first, second), dim=-1)[:, None])
+        return step.derived["turning"]
+
+    def _fed(self, state: Tensor) -> Tensor:
+        gate, up = self._gate_up(self._ffn_norm(state)).chunk(2, dim=-1)
+        return self._down(F.silu(gate).mul_(up)).view(state.shape)
+
+    def _stored(self, state: Tensor, step: Step) -> None:
+        rows, tokens, _ = state.shape
+        both = _by_head(self._kv(self._attention_norm(state)), rows, tokens, self._width)
+        key = both.narrow(1, 0, self._kv_heads)
+        if self._key_norm is not None:
+            key.copy_(self._key_norm(key))
+        self._turn(key, step)
+        self._cache().write_both(self.index, both.unflatten(1, (2, self._kv_heads)), step)
+
+
+class Product:
+    """States [..., width] times a matrix [outputs, width], plus a bias: [n, outputs], by the shortest way."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None):
+        self.weight, self._bias = weight, bias
+        self._turned, self._width = weight.t(), weight.shape[1]
+
+    def __call__(self, state: Tensor) -> Tensor:
+        flat = state.reshape(-1, self._width)
+        if self._bias is None:
+            return torch.mm(flat, self._turned)
+        return torch.addmm(self._bias, flat, self._turned)
+
+
+class RMSNorm:
+    """x (w sqrt n) / hypot(|x|, sqrt(n eps)), which is x w / sqrt(mean x^2 + eps), in float32.
+
+    Four kernels where the definition takes six.
+    """
+
+    def __init__(self, module: Any):
+        weight, eps = module.weight, module.variance_epsilon
+        size = weight.numel()
+        self._weight = (weight.float() * size**0.5).to(weight.device)
+        self._least = torch.tensor((size * eps) ** 0.5, device=weight.device)
+
+    def __call__(self, state: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(state, dim=-1, keepdim=True, dtype=torch.float32)
+        normed = (state * self._weight).div_(length.hypot_(self._least))
+        return normed if normed.dtype == state.dtype else normed.to(state.dtype)
+
+
+def unfusable(family: Family, config: Any, modules: Any) -> str | None:
+    """Why a model's layers cannot be fused; None if they can."""
+    if family.gated_ffn is None:
+        return f"{config.model_type} layers are not Llama-like"
+    if getattr(config, "hidden_act", None) != "silu":
+        return f"its activation is {getattr(config, 'hidden_act', None)}, not silu"
+    for module in modules:
+        attention, ffn = module.get_submodule(family.attention), module.get_submodule(family.ffn[0])
+        names = [(attention, name) for name in _projections(family)]
+        names += [(ffn, name) for name in family.gated_ffn]
+        for owner, name in names:
+            if type(owner.get_submodule(name)) is not nn.Linear:
+                return f"its {name} is a {type(owner.get_submodule(name)).__name__}, not a plain matrix"
+    return None
+
+
+def _projections(family: Family) -> tuple[str, str, str, str]:
+    return "q_proj", family.key, family.value, "o_proj"
+
+
+@torch.no_grad()
+def _merged(parts: list[Any]) -> tuple[Tensor, Tensor | None]:
+    """Matrices (and biases) below each other in one; the parts' own parameters become views of it."""
+
+    def merge(parameters: list[nn.Parameter]) -> Tensor:
+        whole = torch.cat([parameter.data for parameter in parameters])
+        for parameter, view in zip(parameters, whole.split([len(p) for p in parameters]), strict=True):
+            parameter.data = view
+        return whole
+
+    bias = merge([part.bias for part in parts]) if parts[0].bias is not None else None
+    return merge([part.weight for part in parts]), bias
+
+
+def _by_head(projected: Tensor, rows: int, tokens: int, width: int) -> Tensor:
+    """[rows x T, heads x width] as [rows, heads, T, width]."""
+    if tokens == 1:
+        return projected.view(rows, -1, 1, width)
+    return projected.view(rows, tokens, -1, width).transpose(1, 2)

@@ -84,7 +84,7 @@ def test_rounds_no_worse_than_transformers_in_bfloat16(name):
         for stack in (exact, *pair(name, torch.bfloat16))
     )
     fused, hf = ((logits - wanted).norm() for logits in found)
-    assert 0 < fused < 1.3 * hf
+    assert 0 < fused < 1.5 * hf
 
 
 @pytest.mark.parametrize("name", FUSED)

@@ -54,7 +54,7 @@ def test_metrics_say_what_was_run(bench):
         **{"method": "random_ffn", "lossless": False, "untrained_ablation": False, "kv_policy": "full"},
         **{"batch_policy": "gather", "skip_in_prefill": False, "dtype": "float32", "device": "cpu"},
         **{"threads": 1, "batch_size": 2, "max_new_tokens": 24, "temperature": 0, "limit": 4},
-        **{"engine_layer": "hf", "baseline": "paired", "examples": 4, "quality_metric": "contains"},
+        **{"engine_layer": "fused", "baseline": "paired", "examples": 4, "quality_metric": "contains"},
         **{"task_version": "1", "peak_memory_kind": "process", "energy_j": None},
     }
     assert {name: metrics[name] for name in said} == said

@@ -41,6 +41,36 @@ def test_the_skip_asked_for_is_reached(bench, method, parameter, unit, target):
     )
 
 
+LAYER_METHODS = {
+    "early_exit": "threshold",
+    "skipdecode": "min_layers",
+    "unified": "target_speedup",
+    "random_layer": "share",
+    "drop_last": "layers",
+    "shortgpt": "layers",
+}
+
+
+@pytest.mark.parametrize(("method", "parameter"), LAYER_METHODS.items())
+def test_methods_that_leave_out_layers_come_as_near_as_their_parameter_allows(bench, method, parameter):
+    """Three layers: a whole number of them can miss by half a layer, a threshold or a share by nothing."""
+    settings = [f"method={method}", "method.target_skip=0.25", "runner.baseline=none"]
+    metrics = bench.run(*settings, "limit=20").metrics
+    assert metrics["solved_parameter"] == parameter and metrics["solved_value"] is not None
+    near = 0.03 if method in ("early_exit", "random_layer") else 1 / 6
+    assert metrics["calibration_skip"] == pytest.approx(0.25, abs=near)
+    assert metrics["realised_skip_weighted"] == pytest.approx(metrics["calibration_skip"], abs=0.06)
+
+
+@pytest.mark.parametrize(("method", "parameter"), LAYER_METHODS.items())
+def test_methods_that_leave_out_layers_name_what_they_reach(bench, method, parameter):
+    with pytest.raises(
+        RunError, match=rf"{parameter} reaches a realised skip \(weighted\) of 0\.\d\d to 0"
+    ) as error:
+        bench.run(f"method={method}", "method.target_skip=0.95")
+    assert "\n" not in str(error.value)
+
+
 def test_calibration_skip_is_what_a_run_on_those_prompts_realises(bench, tmp_path):
     """The measurement behind the solution, against the metrics of an ordinary run of the same examples."""
     solved = bench.run("method=random_ffn", "method.target_skip=0.3", "runner.baseline=none").metrics

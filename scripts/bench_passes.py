@@ -1,0 +1,92 @@
+"""What a pass over k tokens costs: the curve that decides whether drafting pays.
+
+    python scripts/bench_passes.py [--dtype float32] [--context 128] [--repeats 9]
+
+One pass of k tokens (every sub-layer, the head on all k) behind a context, for k = 1 ... 128, taken in turn;
+prints medians, and ratios to the pass over one token of the same round. Needs torch and transformers only.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench_engine import DEFAULT, ratios
+
+from models.batch import Batch
+from models.loading import EngineConfig, ModelConfig, load_model
+from models.plan import Plan
+from models.sampling import Sampler, generator
+from models.stack import Stack
+from runners.stopwatch import synchroniser
+
+TOKENS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
+
+
+def context(stack: Stack, length: int) -> Batch:
+    """A batch of one random sequence whose K,V are in the cache."""
+    ids = torch.randint(10, stack.config.vocab_size, (length,)).tolist()
+    one = [generator(0, "pass", 0)]
+    batch = Batch(
+        stack,
+        [ids],
+        max_new_tokens=1,
+        eos=frozenset(),
+        sampler=Sampler(),
+        generators=one,
+        noise=one,
+        scratch=max(TOKENS),
+    )
+    stack.run(Plan.full(len(stack.layers)), *batch.prefill_step())
+    return batch
+
+
+def pass_seconds(batch: Batch, tokens: int) -> float:
+    """Seconds of one pass over some tokens in the slots after the context, head included."""
+    stack, synchronise = batch.stack, synchroniser(batch.stack.device)
+    ids = torch.randint(10, stack.config.vocab_size, (1, tokens), device=stack.device)
+    synchronise()
+    began = time.perf_counter()
+    hidden = stack.run(Plan.full(len(stack.layers)), ids, batch.step(tokens))
+    stack.head(hidden).argmax(-1).tolist()
+    synchronise()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default=DEFAULT)
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--context", type=int, default=128)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--threads", type=int)
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    config = ModelConfig(name="bench", path=given.model)
+    model = load_model(config, dtype=given.dtype, device=given.device, engine=EngineConfig())
+    with torch.inference_mode():
+        batch = context(model.stack, given.context)
+        for tokens in TOKENS:
+            pass_seconds(batch, tokens)
+        found = [[pass_seconds(batch, tokens) for tokens in TOKENS] for _ in range(given.repeats)]
+    print(
+        f"{given.model.rpartition('/')[2]}, {model.stack.dtype}, {model.stack.device}, "
+        f"{torch.get_num_threads()} threads, context {given.context}, {given.repeats} rounds"
+    )
+    single, *_ = by_tokens = [list(column) for column in zip(*found, strict=True)]
+    for tokens, seconds in zip(TOKENS, by_tokens, strict=True):
+        print(
+            f"{tokens:4} tokens {1e3 * statistics.median(seconds):8.2f} ms   {ratios('x', seconds, single)}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,7 @@ from methods.shared.deferred import Deferred
 from methods.shared.errors import MethodError
 from methods.shared.exits import Exits
 from methods.shared.method import Method
+from methods.shared.ranges import at_least, one_of
 from methods.shared.target import Solvable, TargetParams
 from models.batch import Batch
 from models.stack import Stack
@@ -57,17 +58,11 @@ class EarlyExitParams(TargetParams):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, choices in (
-            ("confidence", ("softmax", "saturation")),
-            ("decay", DECAYS),
-            ("kv_policy", ("propagate", "copy", "hole", "defer")),
-        ):
-            if getattr(self, name) not in choices:
-                raise MethodError(f"{name}={getattr(self, name)} is unknown; choose {', '.join(choices)}")
-        for name, least in (("check_every", 1), ("min_exit_layer", 0), ("tau", 0.0)):
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise MethodError(f"{name}={value} is out of range: it must be {least:g} or more")
+        one_of(self, "confidence", "softmax", "saturation")
+        one_of(self, "decay", *DECAYS)
+        one_of(self, "kv_policy", "propagate", "copy", "hole", "defer")
+        at_least(self, 1, "check_every")
+        at_least(self, 0, "min_exit_layer", "tau")
 
 
 class EarlyExit(Method):

@@ -12,6 +12,7 @@ from torch import Tensor
 from methods.shared.eligible import EligibleFFNs
 from methods.shared.errors import MethodError
 from methods.shared.method import Method
+from methods.shared.ranges import at_least, one_of
 from methods.shared.target import Solvable
 from models.batch import Batch
 from models.layers import Layer
@@ -47,12 +48,9 @@ class FFNSkipParams(EligibleFFNs):
         super().__post_init__()
         if self.threshold is not None and self.threshold != self.threshold:
             raise MethodError("threshold=nan is not a number; a cosine lies in [-1, 1]")
-        if self.skip_span is not None and self.skip_span < 1:
-            raise MethodError(f"skip_span={self.skip_span} is out of range: it must be 1 or more, or null")
-        if self.similarity not in ("residual", "raw"):
-            raise MethodError(f"similarity={self.similarity} is unknown; choose residual or raw")
-        if self.batch_policy not in ("gather", "all"):
-            raise MethodError(f"batch_policy={self.batch_policy} is unknown; choose gather or all")
+        at_least(self, 1, "skip_span")
+        one_of(self, "similarity", "residual", "raw")
+        one_of(self, "batch_policy", "gather", "all")
 
 
 class FFNSkip(Method):

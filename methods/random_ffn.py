@@ -7,8 +7,8 @@ from torch import Tensor
 
 from methods.shared.draws import draw
 from methods.shared.eligible import EligibleFFNs
-from methods.shared.errors import MethodError
 from methods.shared.method import Method
+from methods.shared.ranges import within
 from methods.shared.target import Solvable
 from models.batch import Batch
 from models.stack import Stack
@@ -29,8 +29,7 @@ class RandomFFNParams(EligibleFFNs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.share is not None and not 0 <= self.share <= 1:
-            raise MethodError(f"share={self.share} is out of range: it must lie in [0, 1]")
+        within(self, 0, 1, "share")
 
 
 class RandomFFN(Method):

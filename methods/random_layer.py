@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from methods.shared.draws import draw
-from methods.shared.errors import MethodError
 from methods.shared.method import Method
+from methods.shared.ranges import within
 from methods.shared.target import Solvable, TargetParams
 from models.step import Step
 
@@ -28,8 +28,7 @@ class RandomLayerParams(TargetParams):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.share is not None and not 0 <= self.share <= 1:
-            raise MethodError(f"share={self.share} is out of range: it must lie in [0, 1]")
+        within(self, 0, 1, "share")
 
 
 class RandomLayer(Method):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from methods.shared.errors import MethodError
 from methods.shared.method import Method
+from methods.shared.ranges import at_least
 from methods.shared.target import Solvable, TargetParams
 from models.batch import Batch
 from models.plan import Plan
@@ -53,10 +54,7 @@ class SkipDecodeParams(TargetParams):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("max_layers", "min_layers", "horizon", "warmup_layers"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise MethodError(f"{name}={value} is out of range: it must be 1 or more")
+        at_least(self, 1, "max_layers", "min_layers", "horizon", "warmup_layers")
         if self.preset is not None:
             self._take_preset(self.preset)
 

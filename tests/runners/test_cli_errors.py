@@ -99,7 +99,7 @@ RANGES = [
     ("task.path=x.jsonl", "task.path is read only with task.source=file"),
     ("method=ffnskip method.threshold=nan", "threshold=nan is not a number"),
     ("method=ffnskip method.skip_span=0", "skip_span=0 is out of range"),
-    ("method=ffnskip method.similarity=l2", "similarity=l2 is unknown; choose residual or raw"),
+    ("method=ffnskip method.similarity=l2", "similarity=l2 is unknown; choose residual, raw"),
     ("method=ffnskip method.target_skip=1", "target_skip=1.0 is out of range"),
     ("method=ffnskip method.target_unit=joule", "target_unit=joule is unknown; choose weighted"),
     ("method=ffnskip method.warmup_tokens=-1", "warmup_tokens=-1 is out of range"),

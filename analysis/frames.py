@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from runners.schema import METRICS, SAMPLES
+from runners.schema import METRICS, SAMPLES, metrics_record
 
 
 class AnalysisError(Exception):
@@ -41,13 +41,13 @@ def load_metrics(root: Path | str) -> pd.DataFrame:
         path = run / "metrics.json"
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(record, dict):
+                raise ValueError("it is not a record")
+            # A later version may have metrics that this one does not know.
+            records.append(metrics_record({name: record.get(name) for name in METRICS.names}))
         except (OSError, ValueError) as error:
             raise AnalysisError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-        if not isinstance(record, dict):
-            raise AnalysisError(f"{path} is not a metrics record")
-        records.append(record)
-    table = pa.Table.from_pylist(records, schema=METRICS)
-    return table.to_pandas()
+    return pa.Table.from_pylist(records, schema=METRICS).to_pandas()
 
 
 def load_samples(root: Path | str) -> pd.DataFrame:

@@ -1,12 +1,14 @@
 """The table of a comparison, as Markdown and CSV."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import pandas as pd
+
+from runners.schema import SETTING
 
 UNKNOWN = "–"
 Record = dict[str, Any]
@@ -43,22 +45,27 @@ def number(field: str, form: str, scale: float = 1.0, interval: bool = False) ->
     return write
 
 
-def method(record: Record) -> str:
-    """The method with its telling parameters; a star where its paper trains the model and nobody did."""
+def method(record: Record, among: Sequence[Record]) -> str:
+    """The method, with the parameter that says how much it skips and those in which its runs differ.
+
+    A star marks a method whose paper trains the model, where nobody did.
+    """
+    given, solved = parameters(record), record.get("solved_parameter")
+    if solved and record.get("solved_value") is not None:
+        given[solved] = record["solved_value"]
+    others = [parameters(other) for other in among if other["method"] == record["method"]]
+    differing = [name for name in given if any(other.get(name) != given[name] for other in others)]
+    aside = {"target_skip", solved}
+    names = [name for name in (solved, *(name for name in differing if name not in aside)) if name in given]
+    said = ", ".join(f"{name}={_short(given[name])}" for name in names if given[name] is not None)
+    star = "*" if record.get("untrained_ablation") else ""
+    return f"{record['method']}{star}" + (f" ({said})" if said else "")
+
+
+def parameters(record: Record) -> Record:
+    """The method's parameters."""
     given = json.loads(record.get("method_params") or "{}")
-    if record.get("solved_parameter") and record.get("solved_value") is not None:
-        given = {record["solved_parameter"]: record["solved_value"], **_choices(given)}
-    else:
-        given = {name: value for name, value in given.items() if value is not None}
-    said = ", ".join(f"{name}={_short(value)}" for name, value in given.items())
-    return f"{record['method']}{'*' if record.get('untrained_ablation') else ''}" + (
-        f" ({said})" if said else ""
-    )
-
-
-def _choices(given: Record) -> Record:
-    """Parameters that choose between variants of one method."""
-    return {name: given[name] for name in ("confidence", "kv_policy") if name in given}
+    return given if isinstance(given, dict) else {}
 
 
 def _short(value: Any) -> str:
@@ -66,7 +73,6 @@ def _short(value: Any) -> str:
 
 
 COLUMNS = (
-    Column("method", method, lambda record: "full"),
     Column("skip", number("realised_skip_weighted", "{:.2f}"), lambda record: "0"),
     Column("quality", number("quality", "{:.2f}"), number("full_quality", "{:.2f}")),
     Column("difference to full", number("quality_delta", "{:+.2f}", interval=True)),
@@ -101,32 +107,20 @@ def comparison(metrics: pd.DataFrame) -> pd.DataFrame:
     records = sorted(
         records_of(metrics), key=lambda one: (one["method"], one.get("realised_skip_weighted") or 0)
     )
-    rows = [[column.run(record) for column in COLUMNS] for record in records]
+    rows = [[method(record, records), *(column.run(record) for column in COLUMNS)] for record in records]
     beside = next((record for record in records if record.get("full_quality") is not None), None)
     if beside is not None:
-        rows.insert(0, [column.full(beside) for column in COLUMNS])
-    return pd.DataFrame(rows, columns=[column.title for column in COLUMNS])
-
-
-def setting(record: Record) -> str:
-    """What runs must share to stand in one table."""
-    names = ("model", "task", "source", "dtype", "device", "batch_size", "max_new_tokens", "examples")
-    model, task, source, dtype, device, batch, tokens, examples = (
-        record.get(name) or UNKNOWN for name in names
-    )
-    return (
-        f"{model} · {task} ({source}) · {dtype} on {device} · batch {batch} · "
-        f"{examples} examples of at most {tokens} tokens"
-    )
+        rows.insert(0, ["full", *(column.full(beside) for column in COLUMNS)])
+    return pd.DataFrame(rows, columns=["method", *(column.title for column in COLUMNS)])
 
 
 def markdown(metrics: pd.DataFrame) -> str:
     """Every setting's table under its heading; what can be told apart comes first."""
+    records = sorted(records_of(metrics), key=_setting)
     parts = []
-    records = sorted(records_of(metrics), key=setting)
-    for title, group in groupby(records, key=setting):
+    for _, group in groupby(records, key=_setting):
         runs = list(group)
-        parts += [f"## {title}", ""]
+        parts += [f"## {_title(runs, records)}", ""]
         detectable = [one["quality_mde"] for one in runs if one.get("quality_mde") is not None]
         if detectable:
             parts += [f"Differences in quality are detectable from {max(detectable):.2f} on.", ""]
@@ -134,6 +128,24 @@ def markdown(metrics: pd.DataFrame) -> str:
         if any(one.get("untrained_ablation") for one in runs):
             parts += [_NOTE, ""]
     return "\n".join(parts)
+
+
+def _setting(record: Record) -> tuple[str, ...]:
+    return tuple(str(record.get(name)) for name in (*SETTING, "examples"))
+
+
+def _title(runs: Sequence[Record], among: Sequence[Record]) -> str:
+    names = ("model", "task", "source", "dtype", "device", "batch_size", "max_new_tokens", "examples")
+    first = runs[0]
+    model, task, source, dtype, device, batch, tokens, examples = (
+        first.get(name) or UNKNOWN for name in names
+    )
+    said = (
+        f"{model} · {task} ({source}) · {dtype} on {device} · batch {batch} · "
+        f"{examples} examples of at most {tokens} tokens"
+    )
+    more = [name for name in SETTING if len({str(other.get(name)) for other in among}) > 1]
+    return " · ".join([said, *(f"{name} {first.get(name)}" for name in more if name not in names)])
 
 
 def _table(frame: pd.DataFrame) -> str:

@@ -68,8 +68,9 @@ class Unified(Method):
     def bind(self, stack: Stack) -> None:
         super().bind(stack)
         depth = len(stack.layers)
-        # Exact arithmetic: 30 / 1.2 is 24.999... in binary.
-        speedup = Fraction(str(2 if self.params.target_speedup is None else self.params.target_speedup))
+        given = self.params.target_speedup
+        # Exact arithmetic: 30 / 1.2 is 24.999... in binary. Unasked, two layers stay in the shallowest model.
+        speedup = min(Fraction(2), Fraction(depth, 2)) if given is None else Fraction(str(given))
         kept = int(depth / speedup)
         if kept < 2:
             raise MethodError(

@@ -122,6 +122,8 @@ class KVCache:
             len(self.keys), self._all_rows, self.capacity, dtype=torch.bool, device=self.positions.device
         )
         valid[:, :, :filled] = True
+        # A hole is masked, and what an earlier sequence left there must not be a NaN: 0 x NaN is NaN.
+        self.blocks[:, :, :, :, filled:] = 0
         self.valid = valid
 
     def truncate(self, n: int) -> None:

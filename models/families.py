@@ -39,7 +39,7 @@ class Family:
         Paths to norms of a sub-layer's output, before its residual add.
     key, value, key_norm : str or None
         Paths from the attention module to separate key and value projections and the norm of keys.
-    fused : str or None
+    packed_qkv : str or None
         Path to one projection of queries, keys and values, which `write_kv` then has to run whole.
     gated_ffn : tuple of str, or None
         Gate, up and down projection of a Llama-like FFN, where the whole layer is Llama-like: what the fused
@@ -67,7 +67,7 @@ class Family:
     key: str = "k_proj"
     value: str = "v_proj"
     key_norm: str | None = None
-    fused: str | None = None
+    packed_qkv: str | None = None
     gated_ffn: tuple[str, str, str] | None = None
     rotary_by_kind: bool = False
     parallel_residual: Callable[[Any], bool] = _never
@@ -86,7 +86,7 @@ FAMILIES: dict[str, Family] = {
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": replace(_LLAMA, key_norm="k_norm"),
-    "phi3": Family(fused="qkv_proj"),
+    "phi3": Family(packed_qkv="qkv_proj"),
     "gemma2": _GEMMA2,
     "gemma3_text": replace(_GEMMA2, key_norm="k_norm", rotary_by_kind=True),
     "opt": Family(
@@ -109,14 +109,14 @@ FAMILIES: dict[str, Family] = {
         attention_norm="ln_1",
         attention="attn",
         ffn_norm="ln_2",
-        fused="c_attn",
+        packed_qkv="c_attn",
     ),
     "gpt_neox": Family(
         layers="gpt_neox.layers",
         norm="gpt_neox.final_layer_norm",
         rotary="gpt_neox.rotary_emb",
         attention="attention",
-        fused="query_key_value",
+        packed_qkv="query_key_value",
         parallel_residual=lambda config: config.use_parallel_residual,
     ),
 }

@@ -16,6 +16,9 @@ from models.families import Family
 from models.layers import Layer, Rotary
 from models.step import Step
 
+# Tokens of a pass whose queries are folded: the mask is repeated for that, which a prompt's should not be.
+_FOLDED = 64
+
 
 class FusedLayer(Layer):
     """One decoder layer of a Llama-like model.
@@ -42,10 +45,10 @@ class FusedLayer(Layer):
         gate, up, down = (ffn.get_submodule(name) for name in family.gated_ffn or ())
         qkv, qkv_bias = _merged([query, key, value])
         first = query.out_features
-        self._qkv = Product(qkv, qkv_bias)
-        self._kv = Product(qkv[first:], None if qkv_bias is None else qkv_bias[first:])
-        self._gate_up, self._out = Product(*_merged([gate, up])), Product(out.weight, out.bias)
-        self._down = Product(down.weight, down.bias)
+        self._qkv = Projection(qkv, qkv_bias)
+        self._kv = Projection(qkv[first:], None if qkv_bias is None else qkv_bias[first:])
+        self._gate_up, self._out = Projection(*_merged([gate, up])), Projection(out.weight, out.bias)
+        self._down = Projection(down.weight, down.bias)
         self._width = attention.head_dim
         self._heads, self._kv_heads = first // self._width, key.out_features // self._width
         self._attention_norm = RMSNorm(module.get_submodule(family.attention_norm))
@@ -61,7 +64,7 @@ class FusedLayer(Layer):
         self.kv_weights = sum(p.numel() for part in (key, value) for p in part.parameters())
 
     def matrices(self) -> list[Tensor]:
-        return [product.weight for product in (self._qkv, self._out, self._gate_up, self._down)]
+        return [projection.weight for projection in (self._qkv, self._out, self._gate_up, self._down)]
 
     def _attended(self, state: Tensor, step: Step) -> Tensor:
         rows, tokens, _ = state.shape
@@ -70,7 +73,7 @@ class FusedLayer(Layer):
         if self._query_norm is not None and self._key_norm is not None:
             queries, keys = turned.split((self._heads, self._kv_heads), dim=1)
             turned.copy_(torch.cat((self._query_norm(queries), self._key_norm(keys)), dim=1))
-        self._turn(turned, step)
+        self._rotate(turned, step)
         both = heads.narrow(1, self._heads, 2 * self._kv_heads)
         cache = self._cache()
         cache.write_both(self.index, both.unflatten(1, (2, self._kv_heads)), step)
@@ -82,33 +85,39 @@ class FusedLayer(Layer):
         """Attention [rows x T, heads x width] of queries [rows, heads, T, width]."""
         rows, heads, tokens, width = queries.shape
         visible = self._visible(step)
-        if tokens > 1 and visible is None:
+        if tokens > _FOLDED or (tokens > 1 and visible is None):
             mixed = F.scaled_dot_product_attention(
-                queries, keys, values, is_causal=True, scale=self._scale, enable_gqa=True
+                queries,
+                keys,
+                values,
+                attn_mask=visible,
+                is_causal=visible is None,
+                scale=self._scale,
+                enable_gqa=True,
             )
             return mixed.transpose(1, 2).reshape(rows * tokens, -1)
         # Queries that share a key head stand side by side like tokens; they see the same.
         shared = heads // self._kv_heads
         folded = queries.reshape(rows, self._kv_heads, shared * tokens, width)
-        mask = None if visible is None else self._folded_mask(visible, shared, step, queries.dtype)
+        mask = None if visible is None else self._additive_mask(visible, shared, step, queries.dtype)
         mixed = F.scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=self._scale)
         if tokens > 1:
             mixed = mixed.reshape(rows, heads, tokens, width).transpose(1, 2)
         return mixed.reshape(rows * tokens, -1)
 
-    def _folded_mask(self, visible: Tensor, shared: int, step: Step, dtype: torch.dtype) -> Tensor:
-        """What folded queries see, as an addend; made once a step, since SDPA would convert it in each
+    def _additive_mask(self, visible: Tensor, shared: int, step: Step, dtype: torch.dtype) -> Tensor:
+        """What folded queries see, as a number to add; made once a step, since SDPA would convert it in each
         layer."""
         # The step holds on to what is visible, so its id stays its own.
         key = ("folded", id(visible))
         if key not in step.derived:
-            addend = torch.zeros_like(visible, dtype=dtype).masked_fill_(~visible, float("-inf"))
+            mask = torch.zeros_like(visible, dtype=dtype).masked_fill_(~visible, float("-inf"))
             if visible.shape[2] > 1:
-                addend = addend.repeat(1, 1, shared, 1)
-            step.derived[key] = addend
+                mask = mask.repeat(1, 1, shared, 1)
+            step.derived[key] = mask
         return step.derived[key]
 
-    def _turn(self, heads: Tensor, step: Step) -> None:
+    def _rotate(self, heads: Tensor, step: Step) -> None:
         """Rotary embedding of heads [rows, n, T, width], in place, in the half-split layout."""
         cos, sin = self._tables(heads, step)
         swapped = heads.roll(self._width // 2, -1).mul_(sin)
@@ -116,11 +125,11 @@ class FusedLayer(Layer):
 
     def _tables(self, state: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         """cos, and sin with the first half's sign turned, [rows, 1, T, width]; once a step."""
-        if "turning" not in step.derived:
+        if "rotary" not in step.derived:
             cos, sin = self._rotary(state, step)
             first, second = sin.chunk(2, dim=-1)
-            step.derived["turning"] = (cos[:, None], torch.cat((-first, second), dim=-1)[:, None])
-        return step.derived["turning"]
+            step.derived["rotary"] = (cos[:, None], torch.cat((-first, second), dim=-1)[:, None])
+        return step.derived["rotary"]
 
     def _fed(self, state: Tensor) -> Tensor:
         gate, up = self._gate_up(self._ffn_norm(state)).chunk(2, dim=-1)
@@ -132,39 +141,39 @@ class FusedLayer(Layer):
         key = both.narrow(1, 0, self._kv_heads)
         if self._key_norm is not None:
             key.copy_(self._key_norm(key))
-        self._turn(key, step)
+        self._rotate(key, step)
         self._cache().write_both(self.index, both.unflatten(1, (2, self._kv_heads)), step)
 
 
-class Product:
+class Projection:
     """States [..., width] times a matrix [outputs, width], plus a bias: [n, outputs], by the shortest way."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None):
         self.weight, self._bias = weight, bias
-        self._turned, self._width = weight.t(), weight.shape[1]
+        self._transposed, self._width = weight.t(), weight.shape[1]
 
     def __call__(self, state: Tensor) -> Tensor:
         flat = state.reshape(-1, self._width)
         if self._bias is None:
-            return torch.mm(flat, self._turned)
-        return torch.addmm(self._bias, flat, self._turned)
+            return torch.mm(flat, self._transposed)
+        return torch.addmm(self._bias, flat, self._transposed)
 
 
 class RMSNorm:
     """x (w sqrt n) / hypot(|x|, sqrt(n eps)), which is x w / sqrt(mean x^2 + eps), in float32.
 
-    Four kernels where the definition takes six.
+    Four kernels in float32, where the definition takes six.
     """
 
     def __init__(self, module: Any):
         weight, eps = module.weight, module.variance_epsilon
         size = weight.numel()
-        self._weight = (weight.float() * size**0.5).to(weight.device)
-        self._least = torch.tensor((size * eps) ** 0.5, device=weight.device)
+        self._weight = weight.float() * size**0.5
+        self._floor = torch.tensor((size * eps) ** 0.5, device=weight.device)
 
     def __call__(self, state: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(state, dim=-1, keepdim=True, dtype=torch.float32)
-        normed = (state * self._weight).div_(length.hypot_(self._least))
+        normed = (state * self._weight).div_(length.hypot_(self._floor))
         return normed if normed.dtype == state.dtype else normed.to(state.dtype)
 
 
@@ -175,6 +184,8 @@ def unfusable(family: Family, config: Any, modules: Any) -> str | None:
     if getattr(config, "hidden_act", None) != "silu":
         return f"its activation is {getattr(config, 'hidden_act', None)}, not silu"
     for module in modules:
+        if not type(module).__module__.startswith("transformers."):
+            return f"{type(module).__name__} comes with the model, and may differ from what its name says"
         attention, ffn = module.get_submodule(family.attention), module.get_submodule(family.ffn[0])
         names = [(attention, name) for name in _projections(family)]
         names += [(ffn, name) for name in family.gated_ffn]

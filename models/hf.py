@@ -61,7 +61,7 @@ class HFLayer(Layer):
         self._family = family
         blocks = [self._attention, *map(part, family.ffn)]
         self._matrices = [weight for block in blocks for weight in block.parameters() if weight.dim() == 2]
-        projections = [family.fused] if family.fused else [family.key, family.value]
+        projections = [family.packed_qkv] if family.packed_qkv else [family.key, family.value]
         self.attention_weights = _parameters(self._attention)
         self.ffn_weights = sum(_parameters(part(path)) for path in family.ffn)
         self.kv_weights = sum(_parameters(self._part(path)) for path in projections)
@@ -104,7 +104,7 @@ class HFLayer(Layer):
     def _stored(self, state: Tensor, step: Step) -> None:
         normed = self._attention_norm(state)
         family, rotary = self._family, self._rotary(state, step) if self._rotary else None
-        if family.fused:
+        if family.packed_qkv:
             rest = {"position_embeddings": rotary, "attention_mask": None}
             store_only(self._attention, normed, self._cache(), step, **rest)
             return

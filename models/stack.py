@@ -30,7 +30,7 @@ class Stack:
     Attributes
     ----------
     model : nn.Module
-        The untouched transformers causal LM.
+        The transformers causal LM; where `layer_name` is fused, some parameters are views of merged ones.
     layers : list of Layer
     layer_name : str
         Their implementation: fused or hf.

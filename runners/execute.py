@@ -131,9 +131,11 @@ class Execution:
     ):
         self.job, self.task, self.examples, self.run = job, task, examples, run
         settings = job.settings
-        self.conditions_id = identity.digest(conditions)
         say(f"Loading {job.model.name} (a GGUF file is converted once, which takes about half a minute)")
         self.model = _model(job.model, settings.dtype, settings.device, job.engine)
+        # What `auto` meant for this model.
+        conditions = {**conditions, "engine": self.model.stack.layer_name}
+        self.conditions_id = identity.digest(conditions)
         self.decoding = Decoding(
             model=self.model,
             sampler=settings.sampler,

@@ -30,6 +30,7 @@ def _schema(*groups: tuple[pa.DataType, str]) -> pa.Schema:
 # for all of it. order: the side that came first, "full" or "method".
 # attention_total, ffn_total: decode steps x sub-layers of the kind. attention_run, ffn_run: token runs of
 # final work in decode. draft_total: drafted positions x sub-layers of both kinds.
+# verify_steps, paused_steps: passes of a drafting method, and those without a draft because drafting lost.
 # attention_weight, ffn_weight: parameters of one sub-layer.
 # method_bytes, full_bytes, decision_bytes: the row's share of what the method reads, of what one full pass a
 # step would read, and of what the method reads only in order to decide.
@@ -67,7 +68,7 @@ SAMPLES = _schema(
     (FLOATS, "step_s full_step_s"),
     (INTS, "step_tokens"),
     (FLOAT, "method_bytes full_bytes decision_bytes attention_weight ffn_weight"),
-    (INT, "draft_attention_run draft_ffn_run draft_total"),
+    (INT, "draft_attention_run draft_ffn_run draft_total paused_steps"),
     (FLOAT, "search_s"),
     (FLAG, "truncated"),
     (INT, "skipped_steps"),
@@ -101,7 +102,7 @@ METRICS = _schema(
     (INT, "peak_memory_bytes"),
     (FLOAT, "energy_j setup_s wall_s"),
     (INT, "quality_n"),
-    (FLOAT, "speedup_geomean skip_step_share target_skip"),
+    (FLOAT, "speedup_geomean skip_step_share target_skip paused_share"),
     (TEXT, "target_unit solved_parameter"),
     (FLOAT, "solved_value calibration_skip"),
     (TEXT, "speed_note"),
@@ -109,6 +110,23 @@ METRICS = _schema(
     (TEXT, "peak_memory_kind"),
     (INT, "full_peak_memory_bytes"),
     (TEXT, "energy_kind"),
+)
+
+# What two runs must share to stand in one table.
+SETTING = (
+    "model",
+    "model_revision",
+    "task",
+    "task_version",
+    "source",
+    "prompt_style",
+    "dtype",
+    "device",
+    "threads",
+    "batch_size",
+    "max_new_tokens",
+    "temperature",
+    "engine_layer",
 )
 
 # UTF-8, and so Arrow, cannot hold half of a surrogate pair; a byte-level vocabulary can produce one.

@@ -102,6 +102,7 @@ def work(rows: Rows, lossless: bool) -> dict[str, Any]:
         "skip_step_share": quotient(total(stepped, "skipped_steps"), sum(map(_decode_steps, stepped))),
         "acceptance": quotient(total(drafted, "accepted"), total(drafted, "drafted")),
         "mean_accepted": mean(lengths),
+        "paused_share": quotient(total(drafted, "paused_steps"), total(drafted, "verify_steps")),
     }
 
 

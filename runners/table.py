@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
-from runners.table_rows import ROWS, heading, setting
+from runners.table_rows import ROWS, heading, setting, title
 from runners.verdict import sentences
 
 Record = Mapping[str, Any]
@@ -66,7 +66,8 @@ def comparison(metrics: Sequence[Record], width: int = 80) -> str:
     """
     width = max(width, 60)
     ordered = sorted(metrics, key=setting)  # stable: within a setting the order given stays
-    return "\n".join(_group(title, list(records), width) for title, records in groupby(ordered, key=setting))
+    groups = [list(records) for _, records in groupby(ordered, key=setting)]
+    return "\n".join(_group(title(records[0], ordered), records, width) for records in groups)
 
 
 def printable(text: str) -> str:
@@ -81,7 +82,11 @@ def printable(text: str) -> str:
 
 def _group(title: str, records: list[Record], width: int) -> str:
     full = next((record for record in records if _has_baseline(record)), None)
-    rows = [row for row in ROWS if not row.optional or any(record.get(row.field) for record in records)]
+    rows = [
+        row
+        for row in ROWS
+        if not row.optional or any(record.get(row.field) is not None for record in records)
+    ]
     labels = [_wrapped([row.label(records[0])], _LABEL) for row in rows]
     columns = [
         [_wrapped(heading(record, records), _HEADING), *(row.cell(record) for row in rows)]

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runners.schema import SETTING
+
 UNKNOWN = "–"
 Record = Mapping[str, Any]
 
@@ -26,7 +28,7 @@ class Row:
     full
         The metric that holds the full model's value, or the text to show for it.
     optional
-        Left out where no run knows it, or none has any of it.
+        Left out where no run knows it.
     """
 
     title: str
@@ -88,23 +90,33 @@ ROWS = (
     Row("realised skip, FFN", "realised_skip_ffn", "{:.1f} %", 100),
     Row("realised skip, attention", "realised_skip_attention", "{:.1f} %", 100),
     Row("realised skip, weighted", "realised_skip_weighted", "{:.1f} %", 100),
+    Row("drafted tokens accepted", "acceptance", "{:.1f} %", 100, optional=True),
+    Row("tokens a pass", "mean_accepted", "{:.2f}", optional=True),
     Row("draft skip", "draft_skip", "{:.1f} %", 100, optional=True),
+    Row("drafting paused, of passes", "paused_share", "{:.1f} %", 100, optional=True),
     Row("target skip", "target_skip", "{:.1f} %", 100),
     Row("examples", "examples", "{:,}"),
 )
 
 
-def setting(record: Record) -> str:
-    """Return the title that runs share if they can stand in one table."""
+def setting(record: Record) -> tuple[str, ...]:
+    """Return what runs share if they can stand in one table."""
+    return tuple(str(record.get(name)) for name in SETTING)
+
+
+def title(record: Record, among: Sequence[Record]) -> str:
+    """Return the title of a record's table; it names what only some settings among the records have."""
     names = [record.get(name) or UNKNOWN for name in ("model", "task", "source", "dtype", "device")]
-    return "{} · {} ({}) · {} on {} · batch {}".format(*names, record.get("batch_size") or UNKNOWN)
+    said = "{} · {} ({}) · {} on {} · batch {}".format(*names, record.get("batch_size") or UNKNOWN)
+    more = [name for name in SETTING if len({str(other.get(name)) for other in among}) > 1]
+    shown = ("model", "task", "source", "dtype", "device", "batch_size")
+    return " · ".join([said, *(f"{name} {record.get(name)}" for name in more if name not in shown)])
 
 
 def heading(record: Record, among: Sequence[Record]) -> list[str]:
     """Return the method and its one telling parameter.
 
-    That is the parameter which the target solved; else one in which it differs from other runs of the method;
-    else the first one that is set.
+    That is the parameter which the target solves; else one in which it differs from other runs of the method.
     """
     method = str(record.get("method") or UNKNOWN)
     name = record.get("solved_parameter")
@@ -112,8 +124,7 @@ def heading(record: Record, among: Sequence[Record]) -> list[str]:
     if not name:
         others = [_parameters(other) for other in among if other.get("method") == record.get("method")]
         changed = [key for key in parameters if any(other.get(key) != parameters[key] for other in others)]
-        given = [key for key, value in parameters.items() if value is not None]
-        name = next(iter([*changed, *given]), None)
+        name = next(iter(changed), None)
     if not name:
         return [method]
     value = record.get("solved_value")

@@ -1,5 +1,6 @@
 """Every configuration composes into a job that is checked, and says the defaults that the code has."""
 
+import itertools
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -46,7 +47,13 @@ def test_every_study_composes(name):
     group, _, debug = name.rpartition("/")
     text = (CONF / f"{group or 'experiment'}/{debug}.yaml").read_text()
     assert "python run.py" in text, "a study begins with its command"
-    job(f"+{group or 'experiment'}={debug}")
+    study = f"+{group or 'experiment'}={debug}"
+    sweep = OmegaConf.select(
+        OmegaConf.load(CONF / f"{group or 'experiment'}/{debug}.yaml"), "hydra.sweeper.params"
+    )
+    swept = [[f"{key}={value}" for value in str(values).split(",")] for key, values in (sweep or {}).items()]
+    for overrides in itertools.product(*swept):
+        job(study, *overrides)
 
 
 def test_the_default_is_the_main_job():

@@ -79,29 +79,41 @@ def test_the_table_says_what_was_measured():
         frame_of(
             metrics(realised_skip_weighted=0.3),
             metrics(),
-            metrics(method="early_exit", method_params='{"kv_policy": "hole"}', untrained_ablation=True),
+            metrics(
+                method="early_exit", method_params='{"kv_policy": "hole", "tau": 4}', untrained_ablation=True
+            ),
+            metrics(
+                method="early_exit", method_params='{"kv_policy": "copy", "tau": 4}', untrained_ablation=True
+            ),
         )
     )
     assert list(table.method) == [
         "full",
         "early_exit* (threshold=0.9431, kv_policy=hole)",
+        "early_exit* (threshold=0.9431, kv_policy=copy)",
         "ffnskip (threshold=0.9431)",
         "ffnskip (threshold=0.9431)",
     ]
-    assert list(table.skip) == ["0", "0.20", "0.20", "0.30"]
+    assert list(table.skip) == ["0", "0.20", "0.20", "0.20", "0.30"]
     assert list(table["difference to full"])[1] == "-0.09 [-0.20, +0.01]"
-    assert list(table.speedup) == ["1", *["1.10 [1.05, 1.16]"] * 3]
-    assert list(table.agreement) == ["100 %", "–", "–", "–"]
+    assert list(table.speedup) == ["1", *["1.10 [1.05, 1.16]"] * 4]
+    assert list(table.agreement) == ["100 %", *["–"] * 4]
 
 
 def test_settings_stand_apart_and_the_detectable_difference_comes_first():
     text = markdown(frame_of(metrics(), metrics(dtype="bfloat16", untrained_ablation=True)))
     assert text.count("## smol") == 2
+    assert "engine_layer" not in text, "what they share is not said"
     first, second = text.split("## smol · factoidqa (embedded) · float32")
     assert "untrained ablation" in first and "untrained ablation" not in second
     lines = second.splitlines()
     assert lines[2] == "Differences in quality are detectable from 0.20 on."
     assert lines[4].startswith("| method |")
+
+
+def test_engines_do_not_share_a_table():
+    text = markdown(frame_of(metrics(engine_layer="hf"), metrics(engine_layer="fused")))
+    assert text.count("## smol") == 2 and "engine_layer hf" in text and "engine_layer fused" in text
 
 
 def test_without_a_baseline_there_is_no_full_row():
@@ -118,7 +130,7 @@ class TestCommand:
         assert "unified" in printed
         assert (tmp_path / "out/metrics.csv").read_text().count("\n") == 3
 
-    @pytest.mark.parametrize("case", ["nowhere", "empty", "damaged", "no room"])
+    @pytest.mark.parametrize("case", ["nowhere", "empty", "damaged", "wrong type", "no room"])
     def test_says_in_one_line_what_is_wrong(self, results, tmp_path, capsys, case):
         arguments = ["report", str(results), "--out", str(tmp_path / "out")]
         if case == "nowhere":
@@ -128,6 +140,8 @@ class TestCommand:
             arguments[1] = str(tmp_path / "empty")
         elif case == "damaged":
             (results / "a/metrics.json").write_text("{")
+        elif case == "wrong type":
+            (results / "a/metrics.json").write_text('{"seed": "x"}')
         else:
             (tmp_path / "out").write_text("a file")
         with pytest.raises(SystemExit) as ended:

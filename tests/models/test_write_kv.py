@@ -28,9 +28,10 @@ def test_writes_what_attention_writes(name, dtype, rows, tokens):
             write(hidden, batch.step(tokens), rows)
             written.append(torch.stack(blocks))
         assert written[0][:, 0, :, 15 : 15 + tokens].any()
-        if stack.layer_name == "fused" and dtype == torch.bfloat16:
-            # K and V alone are a smaller product than with Q, and bfloat16 sums it in another order.
-            torch.testing.assert_close(*written, rtol=2**-6, atol=2**-6)
+        if stack.layer_name == "fused":
+            # K and V alone are a smaller product than with Q, which may be summed in another order.
+            near = 2**-6 if dtype == torch.bfloat16 else 1e-6
+            torch.testing.assert_close(*written, rtol=near, atol=near)
         else:
             assert torch.equal(*written)
 

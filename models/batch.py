@@ -124,6 +124,34 @@ class Batch:
         """The pass that appends `tokens` tokens to every row."""
         return Step.causal(self.slot, tokens, self._pads, self._allowed)
 
+    def ahead_step(self, ahead: int) -> Step:
+        """The pass of one token a row, `ahead` slots after the next: a draft, to be overwritten."""
+        return Step.causal(self.slot + ahead, 1, self._pads, self._allowed)
+
+    def reread_step(self, tokens: int) -> tuple[Tensor, Step]:
+        """The last `tokens` tokens that are in the cache once more, in scratch slots, for a batch of one.
+
+        They see each other and what lies before the first of them, not what the cache holds of themselves.
+        """
+        sequence = self.prompts[self.live[0]] + self.outputs[self.live[0]]
+        first = self.slot - tokens
+        ids = torch.tensor([sequence[first : self.slot]], device=self._ids.device)
+        own = torch.arange(self.slot, self.slot + tokens, device=self._ids.device)
+        slots = torch.arange(self.slot + tokens, device=self._ids.device)
+        visible = (slots < first) | ((slots >= self.slot) & (slots <= own[:, None]))
+        positions = (own - tokens)[None]
+        return ids, Step(positions, own, self.slot + tokens, visible[None], start=self.slot)
+
+    def tree_step(self, parents: Sequence[int]) -> Step:
+        """The pass of a row's last token and a tree of tokens below it, for a batch of one.
+
+        Parameters
+        ----------
+        parents : sequence of int
+            Index of each token's parent among them, which comes before it; -1: the row's last token.
+        """
+        return Step.tree(self.slot, parents, self._pads, self._allowed)
+
     def sample(self, logits: Tensor) -> list[list[int]]:
         """One token a row from logits [rows, vocabulary], as lists of one."""
         return [[token] for token in self.sampler.sample(logits, self.generators)]

@@ -1,5 +1,6 @@
 """Where one pass over the model stands: what it feeds, where it writes, what it sees."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -65,6 +66,34 @@ class Step:
                 visible = visible | (slots[:, None] == torch.arange(end, device=slots.device))
         elif visible is not None:
             visible = visible.expand(len(pads), -1, -1)
+        return cls(positions=positions, slots=slots, length=end, visible=visible, start=start)
+
+    @classmethod
+    def tree(cls, start: int, parents: Sequence[int], pads: Tensor, allowed: Tensor | None) -> "Step":
+        """The pass of a token at slot `start` and a tree of tokens below it, in the slots after it.
+
+        A token sees its ancestors and what lies before `start`; its position is its depth.
+
+        Parameters
+        ----------
+        start : int
+        parents : sequence of int
+            Index of each token's parent in the tree, which comes before it; -1: the token at `start`.
+        pads, allowed
+            As in `causal`.
+        """
+        end, device = start + 1 + len(parents), pads.device
+        depths, sees = [0], torch.zeros(1 + len(parents), end, dtype=torch.bool)
+        sees[0, : start + 1] = True
+        for node, parent in enumerate(parents, start=1):
+            depths.append(depths[parent + 1] + 1)
+            sees[node] = sees[parent + 1]
+            sees[node, start + node] = True
+        visible = sees.to(device)[None].expand(len(pads), -1, -1)
+        if allowed is not None:
+            visible = visible & allowed[:, None, :end]
+        positions = start + torch.tensor(depths, device=device) - pads[:, None]
+        slots = torch.arange(start, end, device=device)
         return cls(positions=positions, slots=slots, length=end, visible=visible, start=start)
 
     @property

@@ -74,7 +74,8 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
             raise RunError(
                 f"{where}{key}={value!r} has the wrong type: {str(error).splitlines()[0]}"
             ) from error
-    return cls(**{name: base[name] for name in known})
+    plain: Any = OmegaConf.to_container(base)
+    return cls(**{name: plain[name] for name in known})
 
 
 def unknown_key(key: str, known: Iterable[str], list_all: bool = True) -> str:

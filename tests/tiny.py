@@ -184,7 +184,7 @@ class Decoded:
 def decode(method: Method, prompts: Sequence[list[int]] = PROMPTS, **more: Any) -> Decoded:
     """Decode a batch to its end."""
     stack = method.stack
-    batch, watch, logits = batch_of(stack, prompts, **more), Recorder(), []
+    batch, watch, logits = batch_of(stack, prompts, scratch=method.scratch, **more), Recorder(), []
 
     def recording_head(hidden: Tensor, columns: Tensor | None = None) -> Tensor:
         logits.append(Stack.head(stack, hidden, columns))

@@ -138,7 +138,11 @@ class Method:
             self.stack.counters.step_done()
             taken = batch.accept(tokens, fed=len(tokens[0]))
             batch.step_index += 1
+            self.took(taken)
             watch.decoded(taken, live)
+
+    def took(self, taken: list[int]) -> None:
+        """Told how many of the tokens that `decode` gave were taken, by live row before the call."""
 
     def columns(self, row: int) -> dict[str, Any]:
         """What the method noted of a row (original number) of the batch just decoded, by column of the

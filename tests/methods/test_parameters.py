@@ -39,6 +39,16 @@ OWN = [
     ("random_ffn", "share", 1.01),
     ("random_ffn", "share", NAN),
     ("static_ffn", "count", -1),
+    ("swift", "search", "maybe"),
+    ("swift", "skip_ratio", 1.5),
+    ("swift", "skip_ratio", NAN),
+    ("swift", "context_window", 0),
+    ("swift", "max_draft", 0),
+    ("swift", "bayes_interval", -1),
+    ("swift", "widths", [3, 5]),
+    ("swift", "widths", [3, 5, 8, 0]),
+    ("prompt_lookup", "max_ngram", 0),
+    ("prompt_lookup", "max_draft", 0),
 ]
 
 

@@ -3,11 +3,13 @@
     python scripts/bench_engine.py [--tokens 32] [--repeats 7] [--batch 1] [--prompt 128] [--dtype bfloat16]
 
 *Bare* is what nothing can be faster than: every weight matrix once, as merged as the engine has it, times as
-many vectors as the batch has rows, and no attention, norm or anything else. Prints medians of decode steps,
-ratios taken round by round, and the bandwidth that they mean. Needs torch and transformers only.
+many vectors as the batch has rows, and no attention, norm or anything else. *Stream* reads as many bytes of
+one array and adds them up. Prints medians of decode steps, ratios taken round by round, the bandwidth they
+mean, and on Linux the memory that the model has taken. Needs torch and transformers only.
 """
 
 import argparse
+import resource
 import statistics
 import sys
 import time
@@ -67,6 +69,25 @@ def bare_products(stack: Stack, rows: int) -> Callable[[], None]:
     return run
 
 
+def stream(stack: Stack, read: int) -> Callable[[], None]:
+    """As many bytes as the weights have, summed: what the memory gives to a plain reader."""
+    array = torch.ones(read // 4, device=stack.device)
+
+    def run() -> None:
+        array.sum()
+
+    return run
+
+
+def resident_bytes() -> int:
+    """Memory that the process holds; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * resource.getpagesize()
+
+
 def timed(run: Callable[[], None], steps: int, synchronise: Callable[[], None]) -> float:
     """Median seconds of one call."""
     seconds = []
@@ -101,32 +122,45 @@ def main() -> None:
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
+    empty = resident_bytes()
     config = ModelConfig(name="bench", path=given.model)
     model = load_model(config, dtype=given.dtype, device=given.device, engine=EngineConfig(given.layer))
     stack, sides = model.stack, [Full(), HFGenerate()]
     for side in sides:
         side.bind(stack)
         measure(model, side, given.batch, given.prompt, 4)
-    bare, synchronise = bare_products(stack, given.batch), synchroniser(stack.device)
-    timed(bare, 3, synchronise)
+    held = resident_bytes() - empty
+    weights = sum(matrix.numel() for layer in stack.layers for matrix in layer.matrices())
+    read = (weights + stack.head_weight.numel()) * stack.dtype.itemsize
+    bare, plain = bare_products(stack, given.batch), stream(stack, read)
+    synchronise = synchroniser(stack.device)
+    for run in (bare, plain):
+        timed(run, 3, synchronise)
     rounds = []
     for _ in range(given.repeats):
         ours, theirs = (measure(model, side, given.batch, given.prompt, given.tokens) for side in sides)
-        rounds.append((*ours, *theirs, timed(bare, given.tokens, synchronise)))
-    prefill, step, their_prefill, their_step, floor = (list(one) for one in zip(*rounds, strict=True))
-    weights = sum(matrix.numel() for layer in stack.layers for matrix in layer.matrices())
-    read = (weights + stack.head_weight.numel()) * stack.dtype.itemsize
+        floors = (timed(run, given.tokens, synchronise) for run in (bare, plain))
+        rounds.append((*ours, *theirs, *floors))
+    prefill, step, their_prefill, their_step, floor, plainly = (
+        list(one) for one in zip(*rounds, strict=True)
+    )
     print(
         f"{given.model.rpartition('/')[2]}, {stack.dtype}, {stack.device}, {stack.layer_name} layers, "
         f"{torch.get_num_threads()} threads, batch {given.batch}, prompt {given.prompt}, "
         f"{given.tokens} tokens, {given.repeats} rounds"
     )
-    for name, seconds in (("full", step), ("generate", their_step), ("bare", floor)):
+    for name, seconds in (("full", step), ("generate", their_step), ("bare", floor), ("stream", plainly)):
         median = statistics.median(seconds)
         print(f"decode step  {name:9} {1e3 * median:8.2f} ms   weights at {read / median / 1e9:6.1f} GB/s")
     print(ratios("full / bare        ", step, floor))
     print(ratios("generate / full    ", their_step, step))
     print(ratios("prefill: generate / full", their_prefill, prefill))
+    if held and stack.device.type == "cpu":
+        blocks = stack.cache.blocks
+        needed = sum(p.numel() * p.element_size() for p in stack.model.parameters())
+        needed += blocks.numel() * blocks.element_size()
+        amounts = f"{held / 1e6:,.0f} MB for {needed / 1e6:,.0f} MB of weights and KV"
+        print(f"memory taken: {amounts}, ratio {held / needed:.2f}")
 
 
 if __name__ == "__main__":

@@ -241,7 +241,7 @@ def test_a_tree_of_one_branch_is_the_chain():
 
 
 def test_smollm_prompt_lookup_equals_the_full_model(smollm, smollm_prompts):
-    check_real(smollm.stack, [prompt + prompt for prompt in smollm_prompts[:2]], 24)
+    check_real(smollm.stack, [smollm_prompts[0] * 2], 20)
 
 
 @pytest.mark.slow

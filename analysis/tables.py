@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from runners.schema import SETTING
+from runners.schema import setting, settings_apart
 
 UNKNOWN = "–"
 Record = dict[str, Any]
@@ -131,7 +131,7 @@ def markdown(metrics: pd.DataFrame) -> str:
 
 
 def _setting(record: Record) -> tuple[str, ...]:
-    return tuple(str(record.get(name)) for name in (*SETTING, "examples"))
+    return (*setting(record), str(record.get("examples")))
 
 
 def _title(runs: Sequence[Record], among: Sequence[Record]) -> str:
@@ -144,8 +144,7 @@ def _title(runs: Sequence[Record], among: Sequence[Record]) -> str:
         f"{model} · {task} ({source}) · {dtype} on {device} · batch {batch} · "
         f"{examples} examples of at most {tokens} tokens"
     )
-    more = [name for name in SETTING if len({str(other.get(name)) for other in among}) > 1]
-    return " · ".join([said, *(f"{name} {first.get(name)}" for name in more if name not in names)])
+    return " · ".join([said, *(f"{name} {first.get(name)}" for name in settings_apart(among, names))])
 
 
 def _table(frame: pd.DataFrame) -> str:

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from methods.shared.errors import MethodError
 from methods.shared.method import Method
+from methods.shared.ranges import one_of
 from methods.shared.target import Solvable, TargetParams
 from models.plan import Plan
 from models.stack import Stack
@@ -35,8 +36,7 @@ class UnifiedParams(TargetParams):
         super().__post_init__()
         if self.target_speedup is not None and not 1 <= self.target_speedup < float("inf"):
             raise MethodError(f"target_speedup={self.target_speedup} is out of range: it must be 1 or more")
-        if self.rule not in ("auto", "official", "balanced"):
-            raise MethodError(f"rule={self.rule} is unknown; choose auto, official, balanced")
+        one_of(self, "rule", "auto", "official", "balanced")
 
 
 def official(depth: int, kept: int) -> list[int]:

@@ -129,6 +129,21 @@ SETTING = (
     "engine_layer",
 )
 
+
+def setting(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a run shares with those that may stand in its table."""
+    return tuple(str(record.get(name)) for name in SETTING)
+
+
+def settings_apart(records: Iterable[Mapping[str, Any]], said: Iterable[str]) -> list[str]:
+    """Return the parts of the setting in which runs differ, without those that a title says anyway."""
+    parts = zip(*map(setting, records), strict=True)
+    said = set(said)
+    return [
+        name for name, values in zip(SETTING, parts, strict=True) if len(set(values)) > 1 and name not in said
+    ]
+
+
 # UTF-8, and so Arrow, cannot hold half of a surrogate pair; a byte-level vocabulary can produce one.
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -12,7 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
-from runners.table_rows import ROWS, heading, setting, title
+from runners.schema import setting
+from runners.table_rows import ROWS, heading, title
 from runners.verdict import sentences
 
 Record = Mapping[str, Any]

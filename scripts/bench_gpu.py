@@ -10,15 +10,11 @@ Needs torch and transformers only.
 import argparse
 import statistics
 import sys
-from pathlib import Path
 
 import torch
+from bench_scaling import Point, measure, steps
+from benchmarking import bound, ratios, timed
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from bench_engine import ratios, timed
-from bench_scaling import Point, bound, measure, steps
 
 from models.loading import DTYPES
 from models.stack import Stack
@@ -94,7 +90,7 @@ def main() -> None:
     )
     stack = random_llama(given.shape, DTYPES[given.dtype], given.device)
     point = Point(depth=SHAPES[given.shape][0], width=SHAPES[given.shape][1])
-    full = bound(stack, "full", {})
+    full = bound(stack, "full")
     steps(full, point, 3)
     found = [
         (steps(full, point, given.tokens)[0], generate_step(stack, point, given.tokens))

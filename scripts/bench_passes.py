@@ -8,20 +8,13 @@ prints medians, and ratios to the pass over one token of the same round. Needs t
 
 import argparse
 import statistics
-import sys
-import time
-from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from bench_engine import DEFAULT, ratios
+from benchmarking import DEFAULT, batch_of, random_prompts, ratios, timed
 
 from models.batch import Batch
 from models.loading import EngineConfig, ModelConfig, load_model
 from models.plan import Plan
-from models.sampling import Sampler, generator
 from models.stack import Stack
 from runners.stopwatch import synchroniser
 
@@ -30,32 +23,21 @@ TOKENS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 
 def context(stack: Stack, length: int) -> Batch:
     """A batch of one random sequence whose K,V are in the cache."""
-    ids = torch.randint(10, stack.config.vocab_size, (length,)).tolist()
-    one = [generator(0, "pass", 0)]
-    batch = Batch(
-        stack,
-        [ids],
-        max_new_tokens=1,
-        eos=frozenset(),
-        sampler=Sampler(),
-        generators=one,
-        noise=one,
-        scratch=max(TOKENS),
-    )
+    batch = batch_of(stack, random_prompts(stack, 1, length), 1, scratch=max(TOKENS))
     stack.run(Plan.full(len(stack.layers)), *batch.prefill_step())
     return batch
 
 
 def pass_seconds(batch: Batch, tokens: int) -> float:
     """Seconds of one pass over some tokens in the slots after the context, head included."""
-    stack, synchronise = batch.stack, synchroniser(batch.stack.device)
-    ids = torch.randint(10, stack.config.vocab_size, (1, tokens), device=stack.device)
-    synchronise()
-    began = time.perf_counter()
-    hidden = stack.run(Plan.full(len(stack.layers)), ids, batch.step(tokens))
-    stack.head(hidden).argmax(-1).tolist()
-    synchronise()
-    return time.perf_counter() - began
+    stack = batch.stack
+    ids = torch.tensor(random_prompts(stack, 1, tokens), device=stack.device)
+
+    def run() -> None:
+        hidden = stack.run(Plan.full(len(stack.layers)), ids, batch.step(tokens))
+        stack.head(hidden).argmax(-1).tolist()
+
+    return timed(run, 1, synchroniser(stack.device))
 
 
 def main() -> None:

@@ -17,17 +17,12 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 import torch
+from benchmarking import bound, decoded, random_prompts, step_seconds
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from methods.shared.method import Method
-from methods.shared.registry import method_class
-from models.batch import Batch
 from models.loading import DTYPES
-from models.sampling import Sampler, generator
 from models.stack import Stack
-from runners.stopwatch import Stopwatch, synchroniser
 
 HEAD_WIDTH = 64
 AXES = {
@@ -114,41 +109,18 @@ def methods_of(point: Point) -> Iterator[tuple[str, dict[str, object]]]:
     )
 
 
-def bound(stack: Stack, name: str, params: dict[str, object]) -> Method:
-    """A method on a model."""
-    cls = method_class(name)
-    method = cls(cls.Params(**params))
-    method.bind(stack)
-    return method
-
-
 def steps(method: Method, point: Point, tokens: int) -> tuple[float, float]:
     """Median seconds of a decode step, and bytes of all of them."""
-    stack, random = method.stack, torch.Generator().manual_seed(0)
-    prompts = torch.randint(
-        10, stack.config.vocab_size, (point.batch, point.context), generator=random
-    ).tolist()
-    generators = [generator(0, str(row), 0) for row in range(point.batch)]
-    batch = Batch(
-        stack,
-        prompts,
-        max_new_tokens=tokens,
-        eos=frozenset(),
-        sampler=Sampler(),
-        generators=generators,
-        noise=generators,
-    )
-    with torch.inference_mode():
-        watch = Stopwatch(synchroniser(stack.device))
-        method.generate(batch, watch)
+    stack = method.stack
+    _, watch = decoded(method, random_prompts(stack, point.batch, point.context), tokens)
     read = stack.bytes_read("final") + stack.bytes_read("decision")
-    return statistics.median(seconds for seconds, _ in watch.laps), read
+    return step_seconds(watch), read
 
 
 def measure(axis: str, point: Point, stack: Stack, tokens: int, repeats: int) -> Iterator[Found]:
     """Every method at one point, in rounds with the full model."""
     for name, params in methods_of(point):
-        sides = bound(stack, "full", {}), bound(stack, name, params)
+        sides = bound(stack, "full"), bound(stack, name, params)
         for side in sides:
             steps(side, point, 3)
         rounds = [[steps(side, point, tokens) for side in sides] for _ in range(repeats)]

@@ -4,18 +4,17 @@ Leviathan et al. 2023 (arXiv 2211.17192) verify a chain; Miao et al., "SpecInfer
 tree.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 
+from methods.shared.draft import ROOT, Draft
 from methods.shared.method import Method
 from methods.shared.payoff import Payoff
 from models.batch import Batch
 from models.stack import Stack
 
-ROOT = -1
 _SKIPS = (
     "attention_run",
     "ffn_run",
@@ -25,46 +24,6 @@ _SKIPS = (
     "ffn_run_by_layer",
     "skipped_steps",
 )
-
-
-@dataclass(frozen=True)
-class Draft:
-    """Proposed tokens, as a tree below the newest token of the sequence.
-
-    Attributes
-    ----------
-    tokens : sequence of int
-    parents : sequence of int
-        Index of each token's parent, which comes before it; ROOT (-1): the newest token.
-    """
-
-    tokens: Sequence[int]
-    parents: Sequence[int]
-
-    @classmethod
-    def chain(cls, tokens: Sequence[int]) -> "Draft":
-        """One token after the other."""
-        return cls(tokens, range(ROOT, len(tokens) - 1))
-
-    @property
-    def depth(self) -> int:
-        """Tokens on the longest branch."""
-        depths = [0]
-        for parent in self.parents:
-            depths.append(depths[parent + 1] + 1)
-        return max(depths)
-
-    @property
-    def is_chain(self) -> bool:
-        """Whether no token has a sibling."""
-        return list(self.parents) == list(range(ROOT, len(self.tokens) - 1))
-
-    def child(self, parent: int, token: int) -> int | None:
-        """The node that proposes a token after a parent."""
-        for node, (above, proposed) in enumerate(zip(self.parents, self.tokens, strict=True)):
-            if above == parent and proposed == token:
-                return node
-        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from methods.shared.drafter import ROOT, Draft
+from methods.shared.draft import ROOT, Draft
 from models.batch import Batch
 from models.plan import Plan
 

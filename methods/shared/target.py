@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from methods.shared.errors import MethodError
+from methods.shared.ranges import one_of
 
 UNITS = ("weighted", "ffn", "attention")
 
@@ -47,5 +48,4 @@ class TargetParams:
             raise MethodError(
                 f"target_skip={self.target_skip} is out of range: it must lie in [0, 1), or be null"
             )
-        if self.target_unit not in UNITS:
-            raise MethodError(f"target_unit={self.target_unit} is unknown; choose {', '.join(UNITS)}")
+        one_of(self, "target_unit", *UNITS)

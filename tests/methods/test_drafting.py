@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from exactness import assert_equal_up_to_near_ties
-from methods.shared.drafter import Draft, Drafter
+from methods.shared.draft import Draft
+from methods.shared.drafter import Drafter
 from models.counters import ATTENTION
 from models.sampling import Sampler
 from models.step import Step

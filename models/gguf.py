@@ -2,7 +2,6 @@
 that."""
 
 import hashlib
-import os
 import shutil
 import struct
 import tempfile
@@ -12,19 +11,13 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
+from models.cache_folder import cache_root
 from models.compat import complete_model, gguf_arguments
 from models.errors import ModelError
 from models.families import family_of
 
 # Part of the cache key: raised when a conversion writes something else than before.
 _FORMAT = 1
-
-
-def cache_root() -> Path:
-    """The user's cache folder: $SKIPBENCH_CACHE, else $XDG_CACHE_HOME/skipbench, else ~/.cache/skipbench."""
-    if "SKIPBENCH_CACHE" in os.environ:
-        return Path(os.environ["SKIPBENCH_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skipbench"
 
 
 def file_sha256(path: Path) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from models.loading import resolve_device, resolve_dtype
+from models.dtypes import resolve_dtype
+from models.loading import resolve_device
 from runners.settings import Job
 from tasks.base import Example, Task
 
@@ -24,7 +25,7 @@ def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str,
     return {
         "model": {"path": job.model.path, "revision": revision, "remote_code": job.model.trust_remote_code},
         "task": dataclasses.asdict(job.task),
-        "engine": job.engine.layer,
+        "engine": dataclasses.asdict(job.engine),
         "dtype": str(resolve_dtype(settings.dtype, device)).removeprefix("torch."),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),

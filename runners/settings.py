@@ -98,8 +98,9 @@ class Settings:
         every category and is part of a larger one. None: all.
     seed : int
     batch_size : int
-    dtype : str
-        auto (float32 on a CPU, bfloat16 on CUDA), float32, bfloat16 or float16.
+    dtype : str or None
+        float32, bfloat16 or float16; auto: the one that this machine multiplies faster with; None: float32 on
+        a CPU, bfloat16 on CUDA.
     device : str
         auto, cpu, cuda or cuda:N.
     threads : int or None
@@ -120,7 +121,7 @@ class Settings:
     limit: int | None = None
     seed: int = 0
     batch_size: int = 1
-    dtype: str = "auto"
+    dtype: str | None = None
     device: str = "auto"
     threads: int | None = None
     max_new_tokens: int | None = None

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from methods.shared.method import Method
+from models.cache_folder import cache_root
 from models.counters import ATTENTION, FFN
-from models.gguf import cache_root
 from runners.decoding import Decoding
 from runners.errors import RunError
 from runners.files import explained, write_text

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from models import gguf
+from models.cache_folder import cache_root
 from models.errors import ModelError
-from models.gguf import cache_root, converted
+from models.gguf import converted
 from models.loading import EngineConfig, ModelConfig, load_model, model_revision
 from tiny_files import logits_of, write_gguf
 

@@ -59,7 +59,7 @@ TYPES = [
     ("force=maybe", "force='maybe' has the wrong type"),
     ("force=3", "force=3 has the wrong type"),
     ("temperature=warm", "temperature='warm' has the wrong type"),
-    ("dtype=null", "dtype=None has the wrong type"),
+    ("device=null", "device=None has the wrong type"),
     ("runner.fixed_length=2", "runner.fixed_length=2 has the wrong type"),
     ("task.shots=2.5", "task.shots is 2.5; it must be int"),
     ("task.max_new_tokens=long", "task.max_new_tokens is 'long'; it must be int"),

@@ -39,14 +39,18 @@ class KVCache:
         self.keys, self.values = (list(half.unbind(0)) for half in self.blocks.unbind(1))
         self.positions = torch.zeros(rows, capacity, dtype=torch.int64, device=device)
         self.valid: Tensor | None = None
-        self.rows = rows
+        self._live(rows)
         self._all_rows = rows
         self.capacity = capacity
 
     def begin(self, rows: int) -> None:
         """Start new sequences in the first `rows` rows."""
-        self.rows = rows
+        self._live(rows)
         self.valid = None
+
+    def _live(self, rows: int) -> None:
+        self.rows = rows
+        self._whole: list[tuple[Tensor, Tensor]] | None = None
 
     def fits(self, rows: int, slots: int) -> bool:
         """Whether `rows` sequences of `slots` slots fit without a new allocation."""
@@ -65,13 +69,13 @@ class KVCache:
             apart = step.rows is not None
             self.keys[layer][where] = key.transpose(1, 2) if apart else key
             self.values[layer][where] = value.transpose(1, 2) if apart else value
-        self._note(layer, step)
+        self.note(layer, step)
 
     def write_both(self, layer: int, both: Tensor, step: Step) -> None:
         """The same for K and V in one tensor [rows, 2, kv_heads, T, head_dim], in one copy where possible."""
         if step.rows is None and step.start is not None:
             self._views(step)[0][layer].copy_(both.transpose(0, 1))
-            self._note(layer, step)
+            self.note(layer, step)
         else:
             self.write(layer, both[:, 0], both[:, 1], step)
 
@@ -82,6 +86,13 @@ class KVCache:
             return keys[step.rows, :, : step.length], values[step.rows, :, : step.length]
         _, all_keys, all_values = self._views(step)
         return all_keys[layer], all_values[layer]
+
+    def whole(self, layer: int) -> tuple[Tensor, Tensor]:
+        """K and V of a layer, [rows, kv_heads, capacity, head_dim], of all slots of the live rows."""
+        if self._whole is None:
+            live = self.blocks.narrow(2, 0, self.rows)
+            self._whole = [(keys, values) for keys, values in (block.unbind(0) for block in live.unbind(0))]
+        return self._whole[layer]
 
     def _views(self, step: Step) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:
         """By layer: where a step of all rows writes, [2, rows, kv_heads, T, head_dim], and what it reads.
@@ -96,7 +107,7 @@ class KVCache:
             step.derived["kv"] = (written, keys, values)
         return step.derived["kv"]
 
-    def _note(self, layer: int, step: Step) -> None:
+    def note(self, layer: int, step: Step) -> None:
         """Mark a step's slots as valid in a layer, where validity is kept."""
         if self.valid is not None:
             rows = slice(0, self.rows) if step.rows is None else step.rows[:, None]
@@ -161,4 +172,4 @@ class KVCache:
             self.positions[target].copy_(self.positions[row])
             if self.valid is not None:
                 self.valid[:, target].copy_(self.valid[:, row])
-        self.rows = len(rows)
+        self._live(len(rows))

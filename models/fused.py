@@ -149,14 +149,14 @@ class Projection:
     """States [..., width] times a matrix [outputs, width], plus a bias: [n, outputs], by the shortest way."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None):
-        self.weight, self._bias = weight, bias
+        self.weight, self.bias = weight, bias
         self._transposed, self._width = weight.t(), weight.shape[1]
 
     def __call__(self, state: Tensor) -> Tensor:
         flat = state.reshape(-1, self._width)
-        if self._bias is None:
+        if self.bias is None:
             return torch.mm(flat, self._transposed)
-        return torch.addmm(self._bias, flat, self._transposed)
+        return torch.addmm(self.bias, flat, self._transposed)
 
 
 class RMSNorm:
@@ -166,10 +166,10 @@ class RMSNorm:
     """
 
     def __init__(self, module: Any):
-        weight, eps = module.weight, module.variance_epsilon
-        size = weight.numel()
-        self._weight = weight.float() * size**0.5
-        self._floor = torch.tensor((size * eps) ** 0.5, device=weight.device)
+        self.plain, self.epsilon = module.weight, float(module.variance_epsilon)
+        size = self.plain.numel()
+        self._weight = self.plain.float() * size**0.5
+        self._floor = torch.tensor((size * self.epsilon) ** 0.5, device=self.plain.device)
 
     def __call__(self, state: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(state, dim=-1, keepdim=True, dtype=torch.float32)

@@ -50,6 +50,19 @@ class Layer:
         """The weight matrices that a pass of both sub-layers reads."""
         raise NotImplementedError
 
+    def reserve(self, rows: int) -> None:
+        """Get ready for batches of up to so many rows, before the clock runs."""
+
+    # The two sub-layers as a whole; an implementation that has them in one piece overrides them.
+
+    def _attention_sum(self, state: Tensor, step: Step) -> Tensor:
+        """States [n, T, width] after the attention sub-layer."""
+        return _normed(state + self._attended(state, step), self._attention_last)
+
+    def _ffn_sum(self, hidden: Tensor, state: Tensor) -> Tensor:
+        """States [n, T, width] after the FFN sub-layer: of `hidden`, from an FFN that reads `state`."""
+        return _normed(hidden + self._fed(state), self._ffn_last)
+
     # The norm after a residual add, in families that have it there.
     _attention_last: Callable[[Tensor], Tensor] | None = None
     _ffn_last: Callable[[Tensor], Tensor] | None = None
@@ -74,7 +87,7 @@ class Layer:
         tokens = step.tokens
         self._counters.sub_layer(ATTENTION, self.index, tokens, step.rows)
         self._counters.attended(len(state) * step.length, len(state) * tokens)
-        return _joined(hidden, self._attended(state, step), rows, self._attention_last)
+        return _placed(hidden, self._attention_sum(state, step), rows)
 
     def ffn_output(self, hidden: Tensor, layer_input: Tensor, rows: Tensor | None = None) -> Tensor:
         """The FFN's bare output, before its residual add; parameters as in `ffn`.
@@ -90,7 +103,8 @@ class Layer:
 
     def ffn_add(self, hidden: Tensor, output: Tensor, rows: Tensor | None = None) -> Tensor:
         """The state after the FFN sub-layer, from its bare output; parameters as in `ffn`."""
-        return _joined(hidden, output, rows, self._ffn_last)
+        summed = _normed((hidden if rows is None else hidden[rows]) + output, self._ffn_last)
+        return _placed(hidden, summed, rows)
 
     def ffn(self, hidden: Tensor, layer_input: Tensor, rows: Tensor | None = None) -> Tensor:
         """The state after the FFN sub-layer.
@@ -108,7 +122,11 @@ class Layer:
         -------
         Tensor [rows, T, width]
         """
-        return self.ffn_add(hidden, self.ffn_output(hidden, layer_input, rows), rows)
+        self._counters.sub_layer(FFN, self.index, hidden.shape[1], rows)
+        entered = layer_input if self._parallel else hidden
+        if rows is None:
+            return self._ffn_sum(hidden, entered)
+        return _placed(hidden, self._ffn_sum(hidden[rows], entered[rows]), rows)
 
     def write_kv(self, hidden: Tensor, step: Step, rows: Tensor | None = None) -> None:
         """Write this layer's own K,V of a given state into the step's slots, without attention.
@@ -151,11 +169,10 @@ class Layer:
         return visible[:, None]
 
 
-def _joined(
-    hidden: Tensor, output: Tensor, rows: Tensor | None, last: Callable[[Tensor], Tensor] | None
-) -> Tensor:
-    """The residual add of an output that exists for some rows only (None: for all), and the norm after it."""
-    summed = (hidden if rows is None else hidden[rows]) + output
-    if last is not None:
-        summed = last(summed)
-    return summed if rows is None else hidden.index_copy(0, rows, summed)
+def _normed(summed: Tensor, last: Callable[[Tensor], Tensor] | None) -> Tensor:
+    return summed if last is None else last(summed)
+
+
+def _placed(hidden: Tensor, after: Tensor, rows: Tensor | None) -> Tensor:
+    """The states of all rows, of which some (None: all) have changed."""
+    return after if rows is None else hidden.index_copy(0, rows, after)

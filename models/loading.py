@@ -1,5 +1,6 @@
 """From a model's name to an opened model."""
 
+import ctypes
 import hashlib
 import importlib.util
 from dataclasses import dataclass
@@ -10,12 +11,11 @@ import torch
 from safetensors import SafetensorError
 
 from models.compat import attention_implementation, complete_model
+from models.dtypes import resolve_dtype
 from models.errors import ModelError
 from models.families import family_of
 from models.gguf import converted, file_sha256
 from models.stack import Stack
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,13 @@ class EngineConfig:
     layer : str
         Implementation of the sub-layers: hf drives the transformers sub-modules, for every family; fused
         merges projections, for Llama-like ones; auto is fused where the model allows it.
+    compile : bool
+        Compile the decode steps of fused layers, on a CPU: half a minute once a machine and model, and a C++
+        compiler.
     """
 
     layer: str = "auto"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.layer not in ("auto", "fused", "hf"):
@@ -98,15 +102,6 @@ def resolve_device(name: str) -> torch.device:
             f"device={name} is not there: this machine has {torch.cuda.device_count()} CUDA devices"
         )
     return device
-
-
-def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of a name; `auto` is float32 on a CPU and bfloat16 on CUDA."""
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    if name not in DTYPES:
-        raise ModelError(f"dtype={name} is unknown; choose auto, {', '.join(DTYPES)}")
-    return DTYPES[name]
 
 
 def locate(path: str) -> Path | None:
@@ -162,7 +157,7 @@ def model_revision(config: ModelConfig) -> str | None:
     return f"sha256:{file_sha256(local)[:16]}"
 
 
-def load_model(config: ModelConfig, *, dtype: str, device: str, engine: EngineConfig) -> LoadedModel:
+def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: EngineConfig) -> LoadedModel:
     """Load a model and open it into sub-layers.
 
     Only safetensors and GGUF weights are read, and code that comes with a model runs only if the config says
@@ -197,7 +192,7 @@ def load_model(config: ModelConfig, *, dtype: str, device: str, engine: EngineCo
             attn_implementation=attention_implementation(hf_config.get_text_config()),
             **common,
         )
-        model = model.eval().requires_grad_(False).to(target)
+        model = _owned(model.eval().requires_grad_(False).to(target))
     except ModelError:
         raise
     # RuntimeError: shapes that disagree with the config, or a model that does not fit the device.
@@ -206,7 +201,29 @@ def load_model(config: ModelConfig, *, dtype: str, device: str, engine: EngineCo
         raise ModelError(f"model {config.path} cannot be loaded: {lines[0]}") from error
     if local is None:
         revision = getattr(model.config, "_commit_hash", None) or revision
-    return LoadedModel(Stack(model, engine.layer), tokenizer, end_tokens(model, tokenizer), revision)
+    stack = Stack(model, engine.layer, compiled=engine.compile)
+    _give_back()
+    return LoadedModel(stack, tokenizer, end_tokens(model, tokenizer), revision)
+
+
+def _owned(model: Any) -> Any:
+    """A model on the host with its weights in memory of their own.
+
+    They come mapped from a file, which stays in memory as a whole, with all that was merged and is read no
+    more, for as long as one of them lies there.
+    """
+    if model.device.type == "cpu":
+        for parameter in model.parameters():
+            parameter.data = parameter.data.clone()
+    return model
+
+
+def _give_back() -> None:
+    """Give the system what the allocator kept after the weights were merged; glibc only."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):
+        return
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

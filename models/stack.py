@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.cache import KVCache
+from models.compiled import CompiledLayer
 from models.counters import Counters
 from models.errors import ModelError
 from models.families import Family, family_of, kind_of, window_of
@@ -26,6 +27,8 @@ class Stack:
     model : transformers causal LM
     layer : str
         Implementation of the sub-layers: fused, hf, or auto for fused where the model allows it.
+    compiled : bool
+        Fused layers whose decode steps are compiled; for a CPU.
 
     Attributes
     ----------
@@ -33,7 +36,7 @@ class Stack:
         The transformers causal LM; where `layer_name` is fused, some parameters are views of merged ones.
     layers : list of Layer
     layer_name : str
-        Their implementation: fused or hf.
+        Their implementation: fused, compiled or hf.
     cache : KVCache
         In use by the current batch; see `reserve`.
     counters : Counters
@@ -41,7 +44,7 @@ class Stack:
         One layer's K,V mean the same in another: same shape and same rotary embedding.
     """
 
-    def __init__(self, model: Any, layer: str = "auto"):
+    def __init__(self, model: Any, layer: str = "auto", *, compiled: bool = False):
         config = model.config.get_text_config()
         family = family_of(config)
         self.model = model
@@ -67,8 +70,11 @@ class Stack:
         kinds = [kind_of(config, index) if family.rotary_by_kind else None for index in range(len(modules))]
         self.uniform_kv = len(set(kinds)) == 1
         self._windowed = any(window is not None for window in windows)
-        implementation: Any = _implementation(layer, family, config, modules)
-        self.layer_name = "fused" if implementation is FusedLayer else "hf"
+        name = _implementation(layer, family, config, modules)
+        if compiled:
+            name = _compilable(name, self.device)
+        self.layer_name = name
+        implementation: Any = _LAYERS[name]
         self.layers: list[Layer] = [
             implementation(
                 index,
@@ -99,6 +105,8 @@ class Stack:
             # Rounded up, so that batches of slightly different length share one allocation.
             self.cache = self._new_cache(rows, -(-slots // 256) * 256)
         self.cache.begin(rows)
+        for layer in self.layers:
+            layer.reserve(rows)
         self.counters.begin(rows)
 
     def keep_rows(self, rows: list[int], filled: int) -> None:
@@ -220,9 +228,23 @@ class Stack:
         return 2 * self._heads * self._width * self.dtype.itemsize
 
 
-def _implementation(name: str, family: Family, config: Any, modules: Any) -> type[Layer]:
-    """The class of layer that a name means for a model."""
+_LAYERS = {"fused": FusedLayer, "compiled": CompiledLayer, "hf": HFLayer}
+
+
+def _implementation(name: str, family: Family, config: Any, modules: Any) -> str:
+    """Which layer a name means for a model: fused or hf."""
     obstacle = None if name == "hf" else unfusable(family, config, modules)
     if name == "fused" and obstacle is not None:
         raise ModelError(f"engine.layer=fused does not fit this model: {obstacle}; use engine.layer=auto")
-    return FusedLayer if name != "hf" and obstacle is None else HFLayer
+    return "fused" if name != "hf" and obstacle is None else "hf"
+
+
+def _compilable(name: str, device: torch.device) -> str:
+    if name != "fused":
+        raise ModelError(
+            "engine.compile=true needs fused layers, and this model runs on those of transformers; "
+            "leave engine.compile=false"
+        )
+    if device.type != "cpu":
+        raise ModelError("engine.compile=true is for device=cpu; leave engine.compile=false")
+    return "compiled"

@@ -59,7 +59,7 @@ class Finished:
 
 
 @lru_cache(maxsize=1)
-def _model(config: Any, dtype: str, device: str, engine: Any) -> LoadedModel:
+def _model(config: Any, dtype: str | None, device: str, engine: Any) -> LoadedModel:
     return load_model(config, dtype=dtype, device=device, engine=engine)
 
 
@@ -132,7 +132,11 @@ class Execution:
         self.job, self.task, self.examples, self.run = job, task, examples, run
         settings = job.settings
         say(f"Loading {job.model.name} (a GGUF file is converted once, which takes about half a minute)")
+        if job.engine.compile:
+            say("Compiling its layers (once a machine and kind of model, about half a minute)")
         self.model = _model(job.model, settings.dtype, settings.device, job.engine)
+        if settings.dtype == "auto":
+            say(f"dtype=auto chose {str(self.model.stack.dtype).removeprefix('torch.')}")
         # What `auto` meant for this model.
         conditions = {**conditions, "engine": self.model.stack.layer_name}
         self.conditions_id = identity.digest(conditions)

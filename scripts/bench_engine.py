@@ -5,7 +5,7 @@
 *Bare* is what nothing can be faster than: every weight matrix once, as merged as the engine has it, times as
 many vectors as the batch has rows, and no attention, norm or anything else. *Stream* reads as many bytes of
 one array and adds them up. Prints medians of decode steps, ratios taken round by round, the bandwidth they
-mean, and on Linux the memory that the model has taken. Needs torch and transformers only.
+mean, and on Linux the memory that the model has taken, libraries left out. Needs torch and transformers only.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from benchmarking import DEFAULT, bound, decoded, random_prompts, ratios, step_seconds, timed
 from torch.nn import functional as F
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from methods.shared.method import Method
 from models.loading import EngineConfig, ModelConfig, load_model
@@ -55,6 +56,16 @@ def stream(stack: Stack, read: int) -> Callable[[], None]:
     return run
 
 
+def warm_libraries() -> None:
+    """Load and run what every model needs, so that it does not count as the model's memory."""
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=1
+    )
+    tiny = Stack(AutoModelForCausalLM.from_config(config).eval().requires_grad_(False))
+    for name in ("full", "hf_generate"):
+        measure(bound(tiny, name), [[11, 12, 13]], 4)
+
+
 def resident_bytes() -> int:
     """Memory that the process holds; 0 where the system does not tell."""
     try:
@@ -68,9 +79,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=DEFAULT)
-    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--dtype")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--layer", default="auto")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--prompt", type=int, default=128)
     parser.add_argument("--tokens", type=int, default=32)
@@ -79,9 +91,11 @@ def main() -> None:
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
+    warm_libraries()
     empty = resident_bytes()
     config = ModelConfig(name="bench", path=given.model)
-    model = load_model(config, dtype=given.dtype, device=given.device, engine=EngineConfig(given.layer))
+    engine = EngineConfig(given.layer, given.compile)
+    model = load_model(config, dtype=given.dtype, device=given.device, engine=engine)
     stack = model.stack
     sides = [bound(stack, name) for name in ("full", "hf_generate")]
     prompts = random_prompts(stack, given.batch, given.prompt)

@@ -16,7 +16,7 @@ from bench_scaling import Point, measure, steps
 from benchmarking import bound, ratios, timed
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
 
-from models.loading import DTYPES
+from models.dtypes import DTYPES
 from models.stack import Stack
 from runners.stopwatch import synchroniser
 

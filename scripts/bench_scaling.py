@@ -21,7 +21,7 @@ from benchmarking import bound, decoded, random_prompts, step_seconds
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from methods.shared.method import Method
-from models.loading import DTYPES
+from models.dtypes import DTYPES
 from models.stack import Stack
 
 HEAD_WIDTH = 64

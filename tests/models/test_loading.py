@@ -16,7 +16,6 @@ from models.loading import (
     locate,
     model_revision,
     resolve_device,
-    resolve_dtype,
 )
 from tiny import decode, method_of, tiny_stack
 from tiny_files import logits_of, save_model, save_tokenizer
@@ -179,14 +178,6 @@ def test_an_unknown_device(device):
     with pytest.raises(ModelError, match="device=") as error:
         resolve_device(device)
     assert "\n" not in str(error.value)
-
-
-def test_dtypes():
-    cpu = torch.device("cpu")
-    assert resolve_dtype("auto", cpu) == torch.float32
-    assert resolve_dtype("auto", torch.device("cuda")) == torch.bfloat16
-    with pytest.raises(ModelError, match="dtype=int8 is unknown"):
-        resolve_dtype("int8", cpu)
 
 
 def test_configurations_are_checked():

@@ -57,14 +57,15 @@ def command(arguments: list[str]) -> list[Exception]:
 
     if arguments[:1] == ["rescore"]:
         from runners.errors import RunError
-        from runners.rescore import rescore
+        from runners.rescore import options_of, rescore
 
-        folders = [Path(argument) for argument in arguments[1:]]
+        folders = [Path(argument) for argument in arguments[1:] if "=" not in argument]
         if not folders:
             raise RunError(
                 "rescore needs the folder of a finished run: python run.py rescore results/<run_id>"
             )
-        show([rescore(folder) for folder in folders], folders)
+        options = options_of(argument for argument in arguments[1:] if "=" in argument)
+        show([rescore(folder, options) for folder in folders], folders)
         return []
     check_arguments(arguments)
     finished, errors = compose_and_run()

@@ -1,7 +1,7 @@
 """One batch decoded by one method: the call, the clock, the counts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,12 @@ class Decoding:
     stop_strings: tuple[str, ...] = ()
     fixed_length: bool = False
     hold_back: bool = False
+
+    def at(self, temperature: float | None) -> "Decoding":
+        """The same at another temperature; None: at its own."""
+        if temperature is None:
+            return self
+        return replace(self, sampler=replace(self.sampler, temperature=temperature))
 
     def batch(
         self,
@@ -87,9 +93,20 @@ class Decoding:
         return text[: min(cuts)] if cuts else text
 
     def run(
-        self, method: Method, prompts: Sequence[Prompt], keys: Sequence[tuple[str, int]]
+        self,
+        method: Method,
+        prompts: Sequence[Prompt],
+        keys: Sequence[tuple[str, int]],
+        temperature: float | None = None,
     ) -> list["Answered"]:
         """Decode one batch and take the time.
+
+        Parameters
+        ----------
+        method, prompts, keys
+            As in `batch`.
+        temperature : float or None
+            Another than the run's.
 
         Returns
         -------
@@ -98,7 +115,7 @@ class Decoding:
         """
         # All of it, because a cache or a counter made inside may not be changed outside.
         with torch.inference_mode():
-            batch = self.batch(method, [prompt.ids for prompt in prompts], keys)
+            batch = self.at(temperature).batch(method, [prompt.ids for prompt in prompts], keys)
             watch = Stopwatch(synchroniser(self.model.stack.device))
             method.generate(batch, watch)
             return answers(self, method, batch, watch)

@@ -26,8 +26,9 @@ from runners.metrics import summarise
 from runners.notices import say
 from runners.pair import Pair
 from runners.prepare import calibration_examples, prepared
-from runners.prompts import PromptEncoder, selection
-from runners.reuse import covering_rows, full_columns
+from runners.prompts import PromptEncoder, batches, selection
+from runners.rescore import rescore
+from runners.reuse import covering_rows, full_columns, stored_config
 from runners.settings import Job
 from runners.speed_metrics import decode_tokens
 from runners.storage import RunFolder
@@ -85,14 +86,24 @@ def execute(job: Job) -> Finished:
     _check_folder(root)
     run = RunFolder(root, identity.run_id(job, conditions, task, examples, calibration))
     if run.is_done() and not settings.force:
-        return Finished(run.read_metrics(), run.path, fresh=False)
+        return _finished(run, job)
     # Before the lock, so that a run that cannot begin leaves not even a lock file.
     execution = Execution(job, task, examples, calibration, method, max_new_tokens, conditions, run)
     with run.lock():
         # Another process may have finished it in the meantime.
-        if run.is_done() and not settings.force:
-            return Finished(run.read_metrics(), run.path, fresh=False)
-        return execution.finish(started)
+        done = run.is_done() and not settings.force
+        if not done:
+            return execution.finish(started)
+    return _finished(run, job)
+
+
+def _finished(run: RunFolder, job: Job) -> Finished:
+    """A run that needs no decoding; it is scored again if other scoring is asked for."""
+    stored = stored_config(run).get("task", {})
+    asked = {name: getattr(job.task, name) for name in job.task.SCORING}
+    if any(stored.get(name) != value for name, value in asked.items()):
+        return Finished(rescore(run.path, asked), run.path, fresh=False)
+    return Finished(run.read_metrics(), run.path, fresh=False)
 
 
 def _check_folder(root: Path) -> None:
@@ -149,6 +160,12 @@ class Execution:
             fixed_length=job.runner.fixed_length,
             hold_back=job.runner.first_token == "method",
         )
+        self._temperatures = any(one.temperature is not None for one in examples)
+        if self._temperatures and settings.temperature:
+            raise RunError(
+                f"temperature={settings.temperature} has no effect: the task sets one for each category "
+                "(task.temperatures=shared makes it use the run's)"
+            )
         encoder = PromptEncoder(self.model, settings, max_new_tokens)
         # Every prompt is rendered before anything is solved or written: one that does not fit ends it here.
         prompts = [encoder.encode(task.prompt(one, 0, ()), one.example_id) for one in examples]
@@ -235,8 +252,7 @@ class Execution:
         bar = tqdm(total=len(self.examples), initial=len(done), disable=None, unit="example", leave=False)
         with contextlib.closing(bar):
             bar.set_description(self.job.method_name)
-            for number, start in enumerate(range(0, len(self.examples), size)):
-                part = self.examples[start : start + size]
+            for number, part in enumerate(batches(self.examples, size)):
                 if all(example.example_id in done for example in part):
                     continue
                 began = time.monotonic()
@@ -296,13 +312,14 @@ class Execution:
             "threads": torch.get_num_threads(),
             "batch_size": job.settings.batch_size,
             "max_new_tokens": self.decoding.max_new_tokens,
-            "temperature": job.settings.temperature,
+            "temperature": None if self._temperatures else job.settings.temperature,
             "seed": job.settings.seed,
             "limit": job.settings.limit,
             "engine_layer": stack.layer_name,
             "baseline": job.runner.baseline,
             "code_revision": code_revision(),
             "quality_metric": self.task.quality_metric,
+            "hallucination_metric": self.task.hallucination_metric,
             "nominal_skip": method.nominal_skip,
             "solved_parameter": None if method.solves is None else method.solves.name,
         }

@@ -24,7 +24,11 @@ def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str,
     device = resolve_device(settings.device)
     return {
         "model": {"path": job.model.path, "revision": revision, "remote_code": job.model.trust_remote_code},
-        "task": dataclasses.asdict(job.task),
+        "task": {
+            name: value
+            for name, value in dataclasses.asdict(job.task).items()
+            if name not in job.task.SCORING
+        },
         "engine": dataclasses.asdict(job.engine),
         "dtype": str(resolve_dtype(settings.dtype, device)).removeprefix("torch."),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",

@@ -1,7 +1,7 @@
 """Examples answered by a method and by the full model, scored, and written down as rows."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -82,7 +82,6 @@ class Pair:
                 example = examples[place]
                 row = {
                     **self._identity(example, turn, prompts[index]),
-                    **self._columns(example, prompts[index], own[index], "", own[index].work),
                     "batch": number,
                     "order": sides[0].name if self.paired else None,
                     "full_logprob": logprobs[index],
@@ -90,7 +89,9 @@ class Pair:
                 }
                 if self.paired:
                     full_prompts, full_answers = answered["full"]
-                    row |= self._columns(example, full_prompts[index], full_answers[index], "full_", {})
+                    row |= _spent(full_prompts[index], full_answers[index], "full_")
+                row |= _spent(prompts[index], own[index], "") | own[index].work
+                row |= scored(self.task, row)
                 if self._replays(example):
                     asked_full = self._full_prompt(example, turn, full.answers[place])
                     row |= self._replay(row, asked_full, full_first=number % 2 == 0)
@@ -122,7 +123,8 @@ class Pair:
             for place in asked
         ]
         keys = [(examples[place].example_id, turn) for place in asked]
-        answered = self.decoding.run(side.method, prompts, keys)
+        # A batch has one temperature: `Execution` sees to that.
+        answered = self.decoding.run(side.method, prompts, keys, examples[0].temperature)
         for place, answer in zip(asked, answered, strict=True):
             side.answers[place].append(answer.text)
         return prompts, answered
@@ -137,7 +139,7 @@ class Pair:
             "example_id": example.example_id,
             "turn": turn,
             "category": example.category,
-            "question": example.question,
+            "question": example.asked(turn),
             "reference": list(example.references),
             "stop_strings": list(self.task.stop_strings),
             "source_sha256": example.source_sha256,
@@ -146,39 +148,57 @@ class Pair:
             "truncated": prompt.truncated,
         }
 
-    def _columns(
-        self, example: Example, prompt: Prompt, answer: Answered, prefix: str, work: dict[str, Any]
-    ) -> dict[str, Any]:
-        stored = Answer(
-            text=answer.text,
-            output_ids=answer.ids,
-            finish_reason=answer.finish,
-            references=example.references,
-            prompt=prompt.text,
-            question=example.question,
-        )
-        columns = {
-            "prompt_tokens": len(prompt.ids),
-            "output_ids": answer.ids,
-            "output_text": answer.text,
-            "output_tokens": len(answer.ids),
-            "finish_reason": answer.finish,
-            "prefill_s": answer.prefill_s,
-            "decode_s": answer.decode_s if answer.step_s else None,
-            "step_s": answer.step_s,
-            **score_columns(self.task.score(stored)),
-        }
-        if not prefix:
-            columns["step_tokens"] = answer.step_tokens
-        return {prefix + name: value for name, value in columns.items()} | work
+
+def _spent(prompt: Prompt, answer: Answered, prefix: str) -> dict[str, Any]:
+    """One side's answer and times as columns."""
+    columns = {
+        "prompt_tokens": len(prompt.ids),
+        "output_ids": answer.ids,
+        "output_text": answer.text,
+        "output_tokens": len(answer.ids),
+        "finish_reason": answer.finish,
+        "prefill_s": answer.prefill_s,
+        "decode_s": answer.decode_s if answer.step_s else None,
+        "step_s": answer.step_s,
+    }
+    if not prefix:
+        columns["step_tokens"] = answer.step_tokens
+    return {prefix + name: value for name, value in columns.items()}
 
 
-def score_columns(score: Score) -> dict[str, Any]:
-    """A score as columns."""
+def scored(task: Task, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores of both sides of a row, from its stored columns, as columns."""
+    full = _answer_of(row, "full_", None)
+    own = _answer_of(row, "", full)
+    return {
+        prefix + name: value
+        for prefix, answer in (("full_", full), ("", own))
+        if answer is not None
+        for name, value in _score_columns(task.score(answer)).items()
+    }
+
+
+def _answer_of(row: Mapping[str, Any], prefix: str, baseline: Answer | None) -> Answer | None:
+    if row.get(f"{prefix}output_text") is None:
+        return None
+    return Answer(
+        text=row[f"{prefix}output_text"],
+        output_ids=row[f"{prefix}output_ids"],
+        finish_reason=row[f"{prefix}finish_reason"],
+        references=row["reference"],
+        prompt=row["prompt"],
+        question=row["question"],
+        turn=row["turn"],
+        baseline=baseline,
+        is_baseline=bool(prefix),
+    )
+
+
+def _score_columns(score: Score) -> dict[str, Any]:
     return {
         "quality": score.quality,
         "outcome": score.outcome,
-        "hallucinated": score.outcome == "wrong",
+        "hallucinated": score.hallucinated,
         "collapsed": score.collapsed,
         "scores": score.scores,
     }

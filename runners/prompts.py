@@ -42,6 +42,17 @@ def selection(examples: Sequence[Example], limit: int | None) -> list[Example]:
     return ordered[:limit]
 
 
+def batches(examples: Sequence[Example], size: int) -> list[list[Example]]:
+    """Examples in batches of one temperature, in their order as far as that allows."""
+    if size == 1:
+        return [[example] for example in examples]
+    found: list[list[Example]] = []
+    for temperature in dict.fromkeys(example.temperature for example in examples):
+        alike = [example for example in examples if example.temperature == temperature]
+        found += [alike[start : start + size] for start in range(0, len(alike), size)]
+    return found
+
+
 class PromptEncoder:
     """Renders chat messages by the model's own template, counts and, if asked, cuts.
 
@@ -73,23 +84,46 @@ class PromptEncoder:
         RunError
             The model has no chat template, or the prompt is too long and must not be cut.
         """
-        if isinstance(prompt, str):
-            text = prompt
-            ids = self._tokenizer(text, verbose=False)["input_ids"]
-        else:
-            if not self._tokenizer.chat_template:
-                raise RunError("the model has no chat template; use a few-shot prompt (task.prompt=fewshot)")
-            text = self._tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-            # The template has written every special token itself. Quiet: too long a prompt is our error.
-            ids = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        if not ids:
+        whole = self._rendered(prompt)
+        if not whole.ids:
             raise RunError(f"the prompt of example {example_id} has no tokens")
-        if self._limit is None or len(ids) <= self._limit:
-            return Prompt(text, ids, False)
+        if self._limit is None or len(whole.ids) <= self._limit:
+            return whole
         if not self._truncate:
             raise RunError(
-                f"the prompt of example {example_id} has {len(ids)} tokens, {self._limit} fit; "
-                "on_overflow=truncate cuts its beginning"
+                f"the prompt of example {example_id} has {len(whole.ids)} tokens, {self._limit} fit; "
+                "on_overflow=truncate cuts it"
             )
-        ids = ids[-self._limit :]
-        return Prompt(self._tokenizer.decode(ids), ids, True)
+        cut = None if isinstance(prompt, str) else self._shortened(prompt, len(whole.ids) - self._limit)
+        if cut is None:
+            ids = whole.ids[-self._limit :]
+            return Prompt(self._tokenizer.decode(ids), ids, True)
+        return Prompt(cut.text, cut.ids, True)
+
+    def _rendered(self, prompt: list[Message] | str) -> Prompt:
+        if isinstance(prompt, str):
+            return Prompt(prompt, self._tokenizer(prompt, verbose=False)["input_ids"], False)
+        if not self._tokenizer.chat_template:
+            raise RunError("the model has no chat template; use a few-shot prompt (task.prompt=fewshot)")
+        text = self._tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+        # The template has written every special token itself. Quiet: too long a prompt is our error.
+        return Prompt(
+            text, self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], False
+        )
+
+    def _shortened(self, messages: list[Message], excess: int) -> Prompt | None:
+        """The conversation without the end of its longest message: the instruction before an article stays,
+        and so do the marks of the turns. None if that message is not long enough."""
+        longest = max(range(len(messages)), key=lambda place: len(messages[place]["content"]))
+        ids = self._tokenizer(messages[longest]["content"], add_special_tokens=False, verbose=False)[
+            "input_ids"
+        ]
+        assert self._limit is not None
+        while 0 < excess < len(ids):
+            ids = ids[:-excess]
+            shorter = {**messages[longest], "content": self._tokenizer.decode(ids).rstrip("\ufffd")}
+            cut = self._rendered([*messages[:longest], shorter, *messages[longest + 1 :]])
+            excess = len(cut.ids) - self._limit
+            if excess <= 0:
+                return cut
+        return None

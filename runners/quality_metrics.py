@@ -13,7 +13,9 @@ from runners.statistics import (
     rate_difference_interval,
 )
 
-ATTEMPTED = ("correct", "wrong")  # the outcomes that are an answer; abstained and collapsed are none
+# The outcomes that are an answer; abstained and collapsed are none.
+RIGHT, WRONG = ("correct", "supported"), ("wrong", "unsupported")
+ATTEMPTED = RIGHT + WRONG
 
 
 def quality(rows: Rows, seed: int = 0) -> dict[str, Any]:
@@ -59,9 +61,9 @@ def hallucination(rows: Rows, seed: int = 0) -> dict[str, Any]:
     pairs = rows_with(rows, "outcome", "full_outcome")
     own, full = [row["outcome"] for row in pairs], [row["full_outcome"] for row in pairs]
     delta = rate_difference_interval(
-        [outcome == "wrong" for outcome in own],
+        [outcome in WRONG for outcome in own],
         [outcome in ATTEMPTED for outcome in own],
-        [outcome == "wrong" for outcome in full],
+        [outcome in WRONG for outcome in full],
         [outcome in ATTEMPTED for outcome in full],
         _conversations(pairs),
         seed=seed,
@@ -70,8 +72,8 @@ def hallucination(rows: Rows, seed: int = 0) -> dict[str, Any]:
     return {
         "hallucination_rate": _wrong_of_attempted(rows, "outcome"),
         "full_hallucination_rate": _wrong_of_attempted(rows, "full_outcome"),
-        "new_hallucination_rate": mean(outcomes == ("wrong", "correct") for outcomes in both),
-        "repaired_rate": mean(outcomes == ("correct", "wrong") for outcomes in both),
+        "new_hallucination_rate": mean(ours in WRONG and theirs in RIGHT for ours, theirs in both),
+        "repaired_rate": mean(ours in RIGHT and theirs in WRONG for ours, theirs in both),
         "hallucination_delta": delta.estimate,
         "hallucination_delta_lo": delta.lo,
         "hallucination_delta_hi": delta.hi,
@@ -97,4 +99,4 @@ def _conversations(rows: Rows) -> list[Hashable]:
 
 def _wrong_of_attempted(rows: Rows, name: str) -> float | None:
     attempted = [row[name] for row in rows if row.get(name) in ATTEMPTED]
-    return quotient(attempted.count("wrong"), len(attempted))
+    return quotient(sum(outcome in WRONG for outcome in attempted), len(attempted))

@@ -1,19 +1,30 @@
 """New scores and metrics from stored outputs, without a model."""
 
+import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from runners.errors import RunError
 from runners.metrics import summarise
-from runners.pair import score_columns
+from runners.pair import scored
 from runners.reuse import stored_config
 from runners.storage import RunFolder
 from tasks import registry as tasks
-from tasks.base import Answer, Task
+from tasks.base import Task
 
 
-def rescore(path: Path) -> dict[str, Any]:
+def rescore(path: Path, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Score a finished run again with the code and scoring of today.
+
+    Parameters
+    ----------
+    path : Path
+        Of the run.
+    options : dict or None
+        Options of the task to score with; what changes answers cannot be among them.
 
     Returns
     -------
@@ -32,23 +43,45 @@ def rescore(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} is not a finished run (it has no DONE); run its command again to finish it")
     with run.lock():
         config = stored_config(run)
-        task = tasks.create(config["task"]["name"], config["task"])
-        rows = [row | _scored(task, row, "") | _scored(task, row, "full_") for row in run.read_rows()]
+        task = _task(config["task"], options or {})
+        config["task"] = dataclasses.asdict(task.config)
+        rows = [row | scored(task, row) for row in run.read_rows()]
         facts = {**run.read_metrics(), "task_version": str(task.version)}
+        facts["quality_metric"] = task.quality_metric
+        facts["hallucination_metric"] = task.hallucination_metric
         metrics = summarise(rows, facts, seed=facts["seed"] or 0)
+        run.write_text("config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         run.finish(rows, metrics)
     return metrics
 
 
-def _scored(task: Task, row: dict[str, Any], prefix: str) -> dict[str, Any]:
-    if row[f"{prefix}output_text"] is None:
-        return {}
-    answer = Answer(
-        text=row[f"{prefix}output_text"],
-        output_ids=row[f"{prefix}output_ids"],
-        finish_reason=row[f"{prefix}finish_reason"],
-        references=row["reference"],
-        prompt=row["prompt"],
-        question=row["question"],
-    )
-    return {prefix + name: value for name, value in score_columns(task.score(answer)).items()}
+def options_of(arguments: Iterable[str]) -> dict[str, Any]:
+    """Options of the task from a command line's `task.<option>=<value>`.
+
+    Raises
+    ------
+    RunError
+        Something else is among them.
+    """
+    options = {}
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if not key.startswith("task."):
+            raise RunError(f"rescore takes folders and task.<option>=<value>, not {argument}")
+        try:
+            options[key.removeprefix("task.")] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise RunError(f"{argument} cannot be read: {str(error).splitlines()[0]}") from error
+    return options
+
+
+def _task(stored: Mapping[str, Any], options: Mapping[str, Any]) -> Task:
+    """The task of a run, with other options of its scoring."""
+    allowed = type(tasks.create(stored["name"], stored).config).SCORING
+    for name in options:
+        if name not in allowed:
+            raise RunError(
+                f"task.{name} may change the answers, and rescore takes them as they are; it can change: "
+                f"{', '.join(f'task.{one}' for one in allowed) or 'nothing'}"
+            )
+    return tasks.create(stored["name"], {**stored, **options})

@@ -109,7 +109,7 @@ METRICS = _schema(
     (FLOAT, "hallucination_delta gb_per_s full_gb_per_s"),
     (TEXT, "peak_memory_kind"),
     (INT, "full_peak_memory_bytes"),
-    (TEXT, "energy_kind"),
+    (TEXT, "energy_kind hallucination_metric"),
 )
 
 # What two runs must share to stand in one table.

@@ -110,7 +110,8 @@ class Settings:
     max_prompt_tokens : int or None
         None: what the model's context leaves.
     on_overflow : str
-        A longer prompt is an `error`, or loses its beginning (`truncate`).
+        A longer prompt is an `error`, or is cut (`truncate`): a chat loses the end of its longest message, a
+        plain text its beginning.
     temperature, top_k, top_p
         See `models.sampling.Sampler`.
     results_dir : str

@@ -34,6 +34,8 @@ class Example:
         Acceptable answers.
     turns
         The user's turns of a conversation; empty for a single turn.
+    temperature
+        The sampling temperature of its answers, or None for the run's.
     """
 
     example_id: str
@@ -41,13 +43,17 @@ class Example:
     question: str
     references: tuple[str, ...]
     turns: tuple[str, ...] = ()
+    temperature: float | None = None
+
+    def asked(self, turn: int) -> str:
+        """What the user says in a turn."""
+        return self.turns[turn] if self.turns else self.question
 
     @property
     def source_sha256(self) -> str:
-        """SHA-256 of the canonical JSON of [question, references]: equal if and only if the content is."""
-        content = json.dumps(
-            [self.question, list(self.references)], ensure_ascii=False, separators=(",", ":")
-        )
+        """SHA-256 of the canonical JSON of [question, references, and the later turns if there are any]."""
+        said = [self.question, list(self.references), *([list(self.turns[1:])] if self.turns else [])]
+        content = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -68,7 +74,13 @@ class Answer:
     prompt
         The prompt as the model saw it.
     question
-        The example's question.
+        What was asked in this turn.
+    turn
+        Number of the turn, from 0.
+    baseline
+        The full model's answer to the same turn, where there is one to compare with.
+    is_baseline
+        This is the full model's answer.
     """
 
     text: str
@@ -77,6 +89,9 @@ class Answer:
     references: Sequence[str]
     prompt: str
     question: str
+    turn: int = 0
+    baseline: "Answer | None" = None
+    is_baseline: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,19 +101,25 @@ class Score:
     Parameters
     ----------
     quality
-        The task's quality metric (`Task.quality_metric`).
+        The task's quality metric (`Task.quality_metric`), or None where nothing can be said.
     outcome
-        `correct`, `abstained`, `collapsed` or `wrong`.
+        For a question with a right answer: `correct`, `abstained`, `collapsed` or `wrong`. For a text that
+        should keep to its source: `supported`, `collapsed` or `unsupported`. Else None.
     collapsed
         Whether the text is degenerate, whatever the outcome.
     scores
         Every other number, by name.
     """
 
-    quality: float
-    outcome: str
+    quality: float | None
+    outcome: str | None
     collapsed: bool
     scores: dict[str, float]
+
+    @property
+    def hallucinated(self) -> bool | None:
+        """Whether the answer says what is not so, or not in its source; None where that is not known."""
+        return None if self.outcome is None else self.outcome in ("wrong", "unsupported")
 
 
 class Task(ABC):
@@ -110,7 +131,6 @@ class Task(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int]
-    quality_metric: ClassVar[str]
     Config: ClassVar[type[TaskConfig]]
 
     def __init__(self, config: TaskConfig) -> None:
@@ -130,6 +150,16 @@ class Task(ABC):
     def prompt_style(self) -> str:
         """`chat` (a list of messages) or `fewshot` (plain text)."""
         return "chat"
+
+    @property
+    @abstractmethod
+    def quality_metric(self) -> str:
+        """Name of the score that is the quality."""
+
+    @property
+    def hallucination_metric(self) -> str | None:
+        """What counts as a hallucination, in words; None: nothing does."""
+        return None
 
     @property
     def source_label(self) -> str:

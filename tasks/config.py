@@ -5,7 +5,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from tasks.errors import DataError
 
@@ -37,11 +37,18 @@ class TaskConfig:
     max_new_tokens
         Longest answer, in tokens.
 
+    Attributes
+    ----------
+    SCORING
+        Options that change scores and no answer, so that stored answers can be scored again with others.
+
     Raises
     ------
     DataError
         If an option has the wrong type, is out of range or contradicts another one.
     """
+
+    SCORING: ClassVar[tuple[str, ...]] = ()
 
     name: str
     source: str = "embedded"

@@ -36,18 +36,27 @@ class FactoidQAConfig(TaskConfig):
     instruction
         Text put before the question of a chat prompt; empty for none. A sentence rather than a word, so that
         there is something to decode; a short one, so that the answer ends by itself.
+    scoring
+        `contains`: a reference occurs in the answer. `legacy_leaky`: a reference occurs anywhere in prompt
+        and answer, as a substring, which is how LLM-KICK's published numbers were made. A question or a
+        solved example that names the answer then counts as right, whatever the model says: for comparison
+        with such numbers only.
     """
+
+    SCORING = ("scoring",)
 
     name: str = "factoidqa"
     max_new_tokens: int = 48
     prompt: str = "chat"
     shots: int = 5
     instruction: str = "Answer in one short sentence."
+    scoring: str = "contains"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("format", self.format, ("auto", *FORMATS))
         check_choice("prompt", self.prompt, PROMPTS)
+        check_choice("scoring", self.scoring, ("contains", "legacy_leaky"))
         check_at_least("shots", self.shots, 0)
 
 
@@ -55,10 +64,20 @@ class FactoidQA(Task):
     """The factoid question answering task."""
 
     name = "factoidqa"
-    version = 1
-    quality_metric = "contains"
+    # 2: abstentions are recognised more often.
+    version = 2
     Config = FactoidQAConfig
     config: FactoidQAConfig
+
+    @property
+    def quality_metric(self) -> str:
+        """`contains` or `legacy_leaky`."""
+        return self.config.scoring
+
+    @property
+    def hallucination_metric(self) -> str:
+        """An attempted answer that is not right."""
+        return "wrong answers"
 
     @property
     def prompt_style(self) -> str:
@@ -113,7 +132,11 @@ class FactoidQA(Task):
             outcome = "collapsed"
         else:
             outcome = "abstained" if abstained else "wrong"
-        return Score(float(contains), outcome, collapsed, scores)
+        quality = float(contains)
+        if self.config.scoring == "legacy_leaky":
+            seen = (answer.prompt + answer.text).lower()
+            quality = float(any(reference.lower() in seen for reference in answer.references))
+        return Score(quality, outcome, collapsed, scores)
 
     @cached_property
     def _shots(self) -> list[Example]:

@@ -30,19 +30,38 @@ _ABSTENTIONS = (
     rf"\bi {_ADVERBS}{_NOT} {_ADVERBS}have (?:[\w-]+ ){{0,4}}?{_KNOWLEDGE}\b",
     rf"\b(?:i have|i've(?: got)?) no (?:\w+ )?{_KNOWLEDGE}\b",
     rf"\bas an ai\b[^.!?]*(?:\bi {_ADVERBS}{_NOT} have\b|{_CANNOT})",
-    r"\bthere is (?:no|not enough|insufficient) (?:\w+ )?information\b",
+    r"\bthere (?:is|isn't|is not|are|was) (?:no|not enough|not any|enough|insufficient|any) "
+    r"(?:\w+ ){0,2}(?:information|record|evidence|data|mention)\b",
     r"\bit(?: is|'s) (?:not possible|impossible) to (?:\w+ly )?(?:answer|determine|say|identify|provide)\b",
-    r"\bthe (?:question|prompt) (?:does not|doesn't) (?:\w+ )?(?:provide|specify|mention|say)\b",
+    r"\bthe (?:question|prompt|text|passage|article|context) (?:does not|doesn't) (?:\w+ )?"
+    r"(?:provide|specify|mention|say|contain)\b",
+    r"\b(?:is|are) (?:not known|unknown) to me\b|\bescapes me\b|\bguess is as good as mine\b",
+    r"\bthe answer (?:to (?:this|that|your|the) question )?is (?:unknown|not known|unclear)\b",
+    r"\b(?:i must|i have to|i'd rather|i would rather|i prefer to|i'll have to|i will have to) "
+    r"(?:\w+ ){0,2}?(?:decline|pass|skip|abstain|leave|refrain|not (?:say|guess|answer|speculate))\b",
+    rf"{_I_AM}not (?:\w+ )?(?:confident|comfortable|qualified)\b",
+    r"\b(?:outside|beyond) (?:of )?(?:my|what i)\b",
+    rf"{_CANNOT} (?:\w+ )?(?:name|recommend|speculate|comment|discuss)\b",
+    r"\bnot something (?:that )?i (?:can|know|have)\b",
+    r"\bi(?:'d| would| will|'ll)? need (?:more|further|additional|to know)\b",
+    r"\bwithout (?:knowing|more|further|additional) (?:\w+ ){0,3}",
+    r"\b(?:nobody|no one|nothing) in my (?:data|records|knowledge|memory)\b",
+    r"\b(?:do|did|are) you (?:mean|referring|asking|talking)\b[^.!]*\?",
     r"\b(?:could|can|would) you (?:please )?(?:provide|clarify|specify|rephrase|give me)\b",
     r"\bplease (?:provide|clarify|specify|rephrase|give me)\b",
 )
 _ABSTENTION = re.compile("|".join(_ABSTENTIONS))
 _WHOLE = re.compile(
-    r"(?:the answer is )?(?:unknown|n/a|not sure|no idea|no answer|don't know|dunno|idk|not available"
-    r"|unanswerable|(?:i am |i'm )?sorry|i apologi[sz]e)"
+    r"(?:sorry,? )?(?:the answer is )?(?:unknown|n/a|not sure|no idea|no answer|don't know|dunno|idk"
+    r"|(?:no information )?(?:is )?(?:not )?available|unanswerable|(?:i am |i'm )?sorry|i apologi[sz]e)"
+    r"(?:,? sorry)?"
 )
+# A guess before the doubt, and one behind it: what follows "but", unless that is an offer or a request.
+_CANDIDATE = re.compile(r"\b(?:probably|perhaps|maybe|possibly|likely|might be|may be)\b")
 _GUESS = re.compile(
-    r"\bbut i(?: would|'d)? (?:think|believe|guess|suspect|say|can tell)\b"
+    r"\bbut (?!i\b|please|if |you |feel |perhaps you|maybe you|there |any |we |that |it is not|unfortunately)"
+    r"|\bif so\b"
+    r"|\bbut i(?: would|'d)? (?:think|believe|guess|suspect|say|can tell)\b"
     r"|\bbut it(?:'s| is| was| may| might| could)\b"
     r"|\b(?:but the|but my|my) (?:best )?guess\b"
     r"|\bi(?: would|'d) (?:guess|say)\b"
@@ -58,4 +77,6 @@ def abstains(text: str) -> bool:
     if _WHOLE.fullmatch(unquoted.strip(" .!")):
         return True
     match = _ABSTENTION.search(unquoted)
-    return match is not None and not _GUESS.search(unquoted, match.end())
+    if match is None or _CANDIDATE.search(unquoted, 0, match.start()):
+        return False
+    return not _GUESS.search(unquoted, match.end())

@@ -14,12 +14,12 @@
     RawQuestion, Question-ID, Parses[].Answers[].AnswersName (kelvin-jiang/FreebaseQA).
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 
 from tasks.base import Example
 from tasks.errors import DataError
+from tasks.sources.identifiers import with_ids
 from tasks.sources.record import Record
 
 _Parser = Callable[[Record], Example]
@@ -43,8 +43,7 @@ def examples_from(records: Sequence[Record], format_name: str) -> list[Example]:
     Returns
     -------
     list of Example
-        In the order of the records. A record without an id gets the first 12 hex digits of the SHA-256 of its
-        question, and `-2`, `-3`, … where a question repeats.
+        In the order of the records, with ids by `identifiers.with_ids`.
 
     Raises
     ------
@@ -53,31 +52,17 @@ def examples_from(records: Sequence[Record], format_name: str) -> list[Example]:
     """
     parse = FORMATS[_detect(records[0]) if format_name == "auto" else format_name]
     examples: list[Example] = []
-    seen: dict[str, Record] = {}
+    kept: list[Record] = []
+    asked: dict[str, str] = {}
     for record in records:
         example = parse(record)
-        if not example.example_id:
-            example = _with_id(example, seen)
-        elif example.example_id in seen:
-            if parse is _triviaqa and example.question == _triviaqa(seen[example.example_id]).question:
-                # TriviaQA's rc configuration lists a question once for the web and once for Wikipedia.
-                continue
-            earlier = seen[example.example_id].where
-            raise DataError(
-                f"{record.where}: field 'id' is {example.example_id!r} again, first used in {earlier}"
-            )
-        seen[example.example_id] = record
+        if parse is _triviaqa and example.example_id and asked.get(example.example_id) == example.question:
+            # TriviaQA's rc configuration lists a question once for the web and once for Wikipedia.
+            continue
+        asked[example.example_id] = example.question
         examples.append(example)
-    return examples
-
-
-def _with_id(example: Example, seen: dict[str, Record]) -> Example:
-    base = hashlib.sha256(example.question.encode()).hexdigest()[:12]
-    example_id, count = base, 1
-    while example_id in seen:
-        count += 1
-        example_id = f"{base}-{count}"
-    return Example(example_id, example.category, example.question, example.references)
+        kept.append(record)
+    return with_ids(examples, kept)
 
 
 def _detect(record: Record) -> str:

@@ -50,13 +50,14 @@ class Record:
             return str(value)
         return self.optional_text(field)
 
-    def texts(self, field: str) -> tuple[str, ...]:
-        """Return a required, non-empty list of non-empty strings, each once, in order."""
+    def texts(self, field: str, repeats: bool = False) -> tuple[str, ...]:
+        """Return a required, non-empty list of non-empty strings in order; each once, unless they may
+        repeat."""
         checked = [
             self._checked_text(f"{field}[{index}]", item)
             for index, item in enumerate(self._items(field, "strings"))
         ]
-        return tuple(dict.fromkeys(checked))
+        return tuple(checked if repeats else dict.fromkeys(checked))
 
     def child(self, field: str) -> "Record":
         """Return a nested object as a record."""

@@ -124,15 +124,16 @@ class TestSampling:
         assert outputs(bench.rows("temperature=2", "top_k=1")) == outputs(bench.rows())
 
 
-def test_a_prompt_that_does_not_fit_loses_its_beginning(bench):
-    whole = bench.rows("runner.baseline=none")
-    cut = bench.rows("runner.baseline=none", "max_prompt_tokens=40", "on_overflow=truncate")
+def test_a_plain_text_that_does_not_fit_loses_its_beginning(bench):
+    style = ("task.prompt=fewshot", "runner.baseline=none")
+    whole = bench.rows(*style)
+    cut = bench.rows(*style, "max_prompt_tokens=40", "on_overflow=truncate")
     for row, full in zip(cut, whole, strict=True):
         # One token a byte.
         assert (row["prompt_tokens"], row["truncated"], full["truncated"]) == (40, True, False)
         assert row["prompt"] == full["prompt"][-40:] and row["prompt_sha256"] != full["prompt_sha256"]
         assert row["source_sha256"] == full["source_sha256"]
-    fits = bench.rows("runner.baseline=none", "max_prompt_tokens=400", "on_overflow=truncate")
+    fits = bench.rows(*style, "max_prompt_tokens=900", "on_overflow=truncate")
     assert [row["output_ids"] for row in fits] == [row["output_ids"] for row in whole]
 
 

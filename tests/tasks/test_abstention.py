@@ -1,5 +1,8 @@
 """Abstention: declining to answer, told apart from answering."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tasks.scoring.abstention import abstains
@@ -66,3 +69,25 @@ def test_declining(text: str) -> None:
 )
 def test_answering(text: str) -> None:
     assert not abstains(text)
+
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def rates(file: str) -> tuple[float, float]:
+    """Precision and recall on labelled answers."""
+    rows = [json.loads(line) for line in (DATA / file).read_text(encoding="utf-8").splitlines()]
+    assert len(rows) >= 80 and 2 * sum(row["abstains"] for row in rows) == len(rows)
+    found = [row["abstains"] for row in rows if abstains(row["answer"])]
+    return sum(found) / len(found), sum(found) / (len(rows) / 2)
+
+
+def test_labelled_answers_that_the_rules_were_made_with() -> None:
+    precision, recall = rates("abstention.jsonl")
+    assert precision == 1.0 and recall == 1.0
+
+
+def test_labelled_answers_that_the_rules_have_not_seen() -> None:
+    """README quotes these; the set was written by somebody who knew neither the rules nor the other set."""
+    precision, recall = rates("abstention_blind.jsonl")
+    assert precision == pytest.approx(36 / 37) and recall == 36 / 40

@@ -1,0 +1,61 @@
+"""ROUGE by Google's own package: F1 of overlapping words, word pairs and longest common subsequences.
+
+Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004. The package keeps the letters a to z and
+digits only, so that languages written otherwise are not served.
+"""
+
+import re
+from functools import cache
+from typing import Any
+
+KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+
+# A sentence ends at a mark, and at quotes or brackets behind it, before white space and something that can
+# begin one. Abbreviations cut a sentence in two now and then, which changes rougeLsum in the third digit.
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'\u201d\u2019)\]]*\s+(?=[\"'\u201c\u2018(\[]?[A-Z0-9])")
+
+
+def sentences(text: str) -> list[str]:
+    """Split text into sentences; a line break ends one too."""
+    return [part.strip() for line in text.splitlines() for part in _split(line) if part.strip()]
+
+
+def _split(line: str) -> list[str]:
+    ends = [match.end() for match in _SENTENCE_END.finditer(line)]
+    return [line[start:end] for start, end in zip([0, *ends], [*ends, len(line)], strict=True)]
+
+
+def rouge(text: str, reference: str) -> dict[str, float]:
+    """Return the F1 of each of `KINDS`, with stemming.
+
+    rougeLsum wants one sentence a line, which is done here.
+    """
+    found = _scorer().score("\n".join(sentences(reference)), "\n".join(sentences(text)))
+    return {kind: float(found[kind].fmeasure) for kind in KINDS}
+
+
+def best_rouge(text: str, references: tuple[str, ...] | list[str]) -> dict[str, float]:
+    """Return the scores against the reference with the highest rougeL."""
+    return max((rouge(text, reference) for reference in references), key=lambda scores: scores["rougeL"])
+
+
+def agreement(text: str, other: str) -> float:
+    """Return the rougeL F1 of two texts, without stemming; 1 for equal ones, also empty."""
+    if text.strip() == other.strip():
+        return 1.0
+    return float(_plain_scorer().score(other, text)["rougeL"].fmeasure)
+
+
+@cache
+def _scorer() -> Any:
+    # A second to import, and only some tasks need it.
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(list(KINDS), use_stemmer=True)
+
+
+@cache
+def _plain_scorer() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], use_stemmer=False)

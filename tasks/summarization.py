@@ -1,0 +1,106 @@
+"""Summarization of news articles: how much of the reference is said, and what is said without support.
+
+ROUGE sees overlapping words only; the names and numbers that the article does not contain are counted beside
+it. Articles of different length strain a method differently, so the category of an example is its length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tasks.base import Answer, Example, Message, Score, Task
+from tasks.config import TaskConfig, check_choice
+from tasks.scoring.collapse import collapse_scores, has_collapsed
+from tasks.scoring.finders import FINDERS, Finder, finder
+from tasks.scoring.rouge import best_rouge
+from tasks.scoring.support import unsupported
+from tasks.sources.identifiers import with_ids
+from tasks.sources.record import Record
+
+# Words of an article: LLM-KICK's three lengths.
+SHORT, LONG = 470, 790
+FORMATS = ("auto", "jsonl", "xsum")
+
+
+@dataclass(frozen=True)
+class SummarizationConfig(TaskConfig):
+    """Options of `summarization`, beside those of every task.
+
+    Parameters
+    ----------
+    instruction
+        Text put before the article; it says how long the summary should be.
+    names
+        How names are found in a summary: `spacy`, `rules`, or `auto` for spaCy where it is installed.
+    """
+
+    SCORING = ("names",)
+
+    name: str = "summarization"
+    max_new_tokens: int = 96
+    instruction: str = "Summarize the following article in three sentences."
+    names: str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("format", self.format, FORMATS)
+        check_choice("names", self.names, FINDERS)
+
+
+class Summarization(Task):
+    """The summarization task."""
+
+    name = "summarization"
+    version = 1
+    Config = SummarizationConfig
+    config: SummarizationConfig
+
+    @property
+    def quality_metric(self) -> str:
+        """`rougeL`."""
+        return "rougeL"
+
+    @property
+    def hallucination_metric(self) -> str:
+        """Which finder of names decides."""
+        return f"unsupported names and numbers ({self._finder.label})"
+
+    @cached_property
+    def _finder(self) -> Finder:
+        return finder(self.config.names)
+
+    def examples_from(self, records: Sequence[Record]) -> list[Example]:
+        """Read {article, highlights} (CNN/DailyMail) or {document, summary} (XSum)."""
+        return with_ids([_example(record, self.config.format) for record in records], records)
+
+    def prompt(self, example: Example, turn: int, answers: Sequence[str]) -> list[Message] | str:
+        """Return the instruction and the article as one message; there is one turn, number 0."""
+        if turn != 0 or answers:
+            raise ValueError(f"summarization has a single turn, but turn {turn} was asked for")
+        parts = (self.config.instruction, example.question)
+        return [{"role": "user", "content": "\n\n".join(part for part in parts if part)}]
+
+    def score(self, answer: Answer) -> Score:
+        """Score a summary: quality is rougeL; outcome is collapsed, unsupported or supported."""
+        collapsed = has_collapsed(answer.text, answer.output_ids)
+        invented = unsupported(answer.text, [answer.question], self._finder)
+        scores = {
+            **best_rouge(answer.text, list(answer.references)),
+            "unsupported": float(len(invented)),
+            **collapse_scores(answer.text, answer.output_ids, answer.finish_reason),
+        }
+        outcome = "collapsed" if collapsed else ("unsupported" if invented else "supported")
+        return Score(scores["rougeL"], outcome, collapsed, scores)
+
+
+def _example(record: Record, layout: str) -> Example:
+    xsum = layout == "xsum" or (layout == "auto" and "document" in record and "article" not in record)
+    article, summary = ("document", "summary") if xsum else ("article", "highlights")
+    text = record.text(article)
+    return Example(record.identifier("id") or "", bucket(text), text, (record.text(summary),))
+
+
+def bucket(article: str) -> str:
+    """Return short, medium or long, by the words of an article."""
+    count = len(article.split())
+    return "short" if count < SHORT else ("medium" if count <= LONG else "long")

@@ -1,0 +1,113 @@
+"""Conversations of MT-Bench, and what can be said of them without a judge."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import registry
+from tasks.base import Answer
+from tasks.errors import DataError
+from tasks.mtbench import TEMPERATURES, MTBench, MTBenchConfig, shared_prefix
+
+GOOD = {"question_id": 81, "category": "writing", "turns": ["Write.", "Rewrite."]}
+
+
+@pytest.fixture
+def task() -> MTBench:
+    return MTBench(MTBenchConfig(names="rules"))
+
+
+def answer(text: str, ids: list[int], **more: Any) -> Answer:
+    return Answer(text, ids, "eos", (), "The prompt names Harlow.", "Write.", **more)
+
+
+def test_the_embedded_set(task: MTBench) -> None:
+    scored, calibration = task.load(), task.calibration()
+    for examples in (scored, calibration):
+        assert Counter(one.category for one in examples) == dict.fromkeys(TEMPERATURES, 4)
+        assert all(len(one.turns) == 2 for one in examples)
+        for one in examples:
+            wants = one.category in ("reasoning", "math", "coding", "extraction")
+            assert len(one.references) == (2 if wants else 0)
+    turns = [turn for one in scored + calibration for turn in one.turns]
+    assert len(set(turns)) == len(turns) == 128
+
+
+def test_a_conversation(task: MTBench) -> None:
+    one = task.load()[0]
+    assert task.prompt(one, 0, ()) == [{"role": "user", "content": one.turns[0]}]
+    assert task.prompt(one, 1, ("First.",)) == [
+        {"role": "user", "content": one.turns[0]},
+        {"role": "assistant", "content": "First."},
+        {"role": "user", "content": one.turns[1]},
+    ]
+    for turn, answers in ((1, ()), (2, ("a", "b")), (0, ("a",))):
+        with pytest.raises(ValueError, match="turn"):
+            task.prompt(one, turn, answers)
+    assert (one.asked(0), one.asked(1)) == one.turns
+
+
+def test_temperatures(write_jsonl: Any) -> None:
+    rows = [
+        {**GOOD, "question_id": n, "turns": [f"Q{n}?", "And?"], "category": name}
+        for n, name in enumerate([*TEMPERATURES, "cooking"] * 3)
+    ]
+    for choice in ("category", "shared"):
+        config = {"source": "file", "path": write_jsonl(*rows), "temperatures": choice}
+        found = {one.category: one.temperature for one in registry.create("mtbench", config).load()}
+        assert len(found) == 9
+        for category, temperature in found.items():
+            assert temperature == (TEMPERATURES.get(category, 0.7) if choice == "category" else None)
+
+
+def test_scores(task: MTBench) -> None:
+    full = answer("Anna Ellis spoke in Harlow.", [1, 2, 3, 4], is_baseline=True)
+    itself = task.score(full)
+    assert (itself.quality, itself.outcome, itself.hallucinated) == (1.0, None, None)
+    same = task.score(answer(full.text, [1, 2, 3, 4], baseline=full))
+    assert (same.quality, same.scores["shared_prefix"], same.scores["unsupported"]) == (1.0, 1.0, 0)
+    other = task.score(answer("Bob Ellis spoke in Harlow.", [1, 9, 3, 4, 5], baseline=full))
+    assert other.quality == pytest.approx(0.8)
+    assert (other.scores["shared_prefix"], other.scores["unsupported"]) == (0.2, 1)
+    alone = task.score(answer("Bob.", [1]))
+    assert alone.quality is None and alone.hallucinated is None and "agreement" not in alone.scores
+
+
+def test_shared_prefix() -> None:
+    assert shared_prefix([], []) == 1.0
+    assert shared_prefix([1, 2], [1, 2, 3, 4]) == 0.5
+    assert shared_prefix([1], []) == 0.0
+
+
+def test_the_later_turns_are_part_of_the_source(write_jsonl: Any) -> None:
+    hashes = set()
+    for turns in (["A?", "B?"], ["A?", "C?"], ["A?"]):
+        path = write_jsonl({**GOOD, "turns": turns}, {**GOOD, "question_id": 1, "turns": ["x", "y"]})
+        task = registry.create("mtbench", {"source": "file", "path": path})
+        hashes |= {
+            one.source_sha256
+            for one in task._examples.scored + task._examples.calibration
+            if one.question == "A?"
+        }
+    assert len(hashes) == 3
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"question_id": 1, "category": "math"}, "'turns' is missing"),
+        ({**GOOD, "turns": []}, "'turns' is an empty list"),
+        ({**GOOD, "turns": ["a", ""]}, "'turns[1]' is empty"),
+        ({**GOOD, "turns": "a"}, "a list of strings is expected"),
+        ({"question_id": 1, "turns": ["a"]}, "'category' is missing"),
+        ({**GOOD, "question_id": 2, "reference": ["a", 3]}, "'reference[1]'"),
+        (GOOD, "is '81' again"),
+    ],
+)
+def test_bad_data(write_jsonl: Any, bad: dict[str, Any], said: str) -> None:
+    path = Path(write_jsonl(GOOD, bad))
+    with pytest.raises(DataError, match="line 2") as error:
+        registry.create("mtbench", {"source": "file", "path": str(path)}).load()
+    assert said in str(error.value) and "\n" not in str(error.value)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 # Hydra's own errors come through to `main`, which makes one line of them.
@@ -11,6 +12,7 @@ CONF = Path(__file__).resolve().parent / "conf"
 USAGE = """python run.py method=ffnskip task=factoidqa       one combination
 python run.py -m method=full,ffnskip task=...      several
 python run.py rescore results/<run_id> [...]       new scores from stored outputs
+python run.py judge results/<run_id> judge=openai judge.model=...    grades for stored outputs
 python run.py --list                               methods, tasks and models"""
 
 
@@ -55,17 +57,11 @@ def command(arguments: list[str]) -> list[Exception]:
     from runners.table import show
     from runners.user_errors import check_arguments
 
-    if arguments[:1] == ["rescore"]:
-        from runners.errors import RunError
-        from runners.rescore import options_of, rescore
+    if arguments[:1] in (["rescore"], ["judge"]):
+        from runners.commands import judge_command, rescore_command
 
-        folders = [Path(argument) for argument in arguments[1:] if "=" not in argument]
-        if not folders:
-            raise RunError(
-                "rescore needs the folder of a finished run: python run.py rescore results/<run_id>"
-            )
-        options = options_of(argument for argument in arguments[1:] if "=" in argument)
-        show([rescore(folder, options) for folder in folders], folders)
+        again = rescore_command if arguments[0] == "rescore" else partial(judge_command, conf=CONF)
+        show(*again(arguments[1:]))
         return []
     check_arguments(arguments)
     finished, errors = compose_and_run()

@@ -1,4 +1,4 @@
-"""Reads results and shows them; knows nothing of how they were made but `runners.schema`."""
+"""Reads results and shows them; of the runners it knows `schema` and `statistics` alone."""
 
 from analysis.frames import AnalysisError, load_metrics, load_samples
 

@@ -4,8 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from analysis.frames import AnalysisError, load_metrics
-from analysis.tables import markdown
+from analysis.breakdown import by_category, by_score
+from analysis.frames import AnalysisError, load_metrics, load_samples
+from analysis.tables import markdown, run_names, table
 
 
 def report(root: Path, out: Path) -> str:
@@ -20,6 +21,13 @@ def report(root: Path, out: Path) -> str:
     if metrics.empty:
         raise AnalysisError(f"{root} holds no finished run")
     text = markdown(metrics)
+    samples, names = load_samples(root), run_names(metrics)
+    for title, frame in (
+        ("By category", by_category(samples, names)),
+        ("Every score", by_score(samples, names)),
+    ):
+        if not frame.empty:
+            text += f"\n## {title}\n\n{table(frame)}\n"
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "tables.md").write_text(text, encoding="utf-8")

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from runners.schema import setting, settings_apart
+from runners.statistics import holm
 
 UNKNOWN = "–"
 Record = dict[str, Any]
@@ -72,10 +73,14 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+# What a record carries in addition: its p-value, corrected for the others of its table.
+HOLM = "quality_p_holm"
 COLUMNS = (
     Column("skip", number("realised_skip_weighted", "{:.2f}"), lambda record: "0"),
     Column("quality", number("quality", "{:.2f}"), number("full_quality", "{:.2f}")),
     Column("difference to full", number("quality_delta", "{:+.2f}", interval=True)),
+    Column("p (Holm)", lambda record: UNKNOWN if record.get(HOLM) is None else f"{record[HOLM]:.3f}"),
+    Column("judge's grade", number("judge_score", "{:.2f}"), number("full_judge_score", "{:.2f}")),
     Column("new hallucinations", number("new_hallucination_rate", "{:.0f} %", 100)),
     Column(
         "collapsed", number("collapse_rate", "{:.0f} %", 100), number("full_collapse_rate", "{:.0f} %", 100)
@@ -107,11 +112,24 @@ def comparison(metrics: pd.DataFrame) -> pd.DataFrame:
     records = sorted(
         records_of(metrics), key=lambda one: (one["method"], one.get("realised_skip_weighted") or 0)
     )
+    # A lossless method has nothing to be tested for.
+    tested = [None if one.get("lossless") else one.get("quality_p") for one in records]
+    for record, p in zip(records, holm(tested), strict=True):
+        record[HOLM] = p
     rows = [[method(record, records), *(column.run(record) for column in COLUMNS)] for record in records]
     beside = next((record for record in records if record.get("full_quality") is not None), None)
     if beside is not None:
         rows.insert(0, ["full", *(column.full(beside) for column in COLUMNS)])
-    return pd.DataFrame(rows, columns=["method", *(column.title for column in COLUMNS)])
+    frame = pd.DataFrame(rows, columns=["method", *(column.title for column in COLUMNS)])
+    # What no run of the table has says nothing.
+    own = frame.iloc[0 if beside is None else 1 :]
+    return frame.drop(columns=[name for name in frame.columns[1:] if (own[name] == UNKNOWN).all()])
+
+
+def run_names(metrics: pd.DataFrame) -> dict[str, str]:
+    """What each run is called beside all the others, by run_id."""
+    records = records_of(metrics)
+    return {one["run_id"]: method(one, records) for one in records if one.get("run_id")}
 
 
 def markdown(metrics: pd.DataFrame) -> str:
@@ -124,7 +142,7 @@ def markdown(metrics: pd.DataFrame) -> str:
         detectable = [one["quality_mde"] for one in runs if one.get("quality_mde") is not None]
         if detectable:
             parts += [f"Differences in quality are detectable from {max(detectable):.2f} on.", ""]
-        parts += [_table(comparison(pd.DataFrame(runs))), ""]
+        parts += [table(comparison(pd.DataFrame(runs))), ""]
         if any(one.get("untrained_ablation") for one in runs):
             parts += [_NOTE, ""]
     return "\n".join(parts)
@@ -147,7 +165,8 @@ def _title(runs: Sequence[Record], among: Sequence[Record]) -> str:
     return " · ".join([said, *(f"{name} {first.get(name)}" for name in settings_apart(among, names))])
 
 
-def _table(frame: pd.DataFrame) -> str:
+def table(frame: pd.DataFrame) -> str:
+    """A frame of text as a Markdown table."""
     lines = [
         frame.columns.tolist(),
         ["---", *["---:"] * (len(frame.columns) - 1)],

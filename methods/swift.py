@@ -134,6 +134,8 @@ class Swift(Drafter):
         return {
             **super().columns(row),
             "search_s": self.search_s,
+            # The search is part of making a draft, and reported alone.
+            "draft_s": self.draft_s - self.search_s,
             "draft_attention_run": runs[ATTENTION],
             "draft_ffn_run": runs[FFN],
             "draft_total": self.drafted * 2 * len(self.stack.layers),

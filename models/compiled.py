@@ -69,7 +69,9 @@ class CompiledLayer(FusedLayer):
     def _ffn_sum(self, hidden: Tensor, state: Tensor) -> Tensor:
         if state.shape[1] > 1:
             return super()._ffn_sum(hidden, state)
-        flat = state.reshape(-1, state.shape[-1])
+        if not len(state):
+            return state
+        flat = state.reshape(-1, state.shape[-1]).contiguous()
         (summed,) = self._programs.find("ffn", len(flat))([flat, *self._ffn_weights])
         return summed.view(state.shape)
 

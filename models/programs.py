@@ -272,8 +272,8 @@ def _compile(block: _Block, rows: int, path: Path) -> None:
                 block, (block.examples(rows),), dynamic_shapes=(block.open(rows),), strict=False
             )
             made = torch._inductor.aoti_compile_and_package(traced, package_path=f"{work}/{path.name}")
-        except Exception as error:
-            # The compiler's own classes are no part of torch's interface, and any of them ends the same way.
+        except RuntimeError as error:
+            # The compiler's own errors are all of this kind.
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelError(
                 f"engine.compile=true could not compile the layers ({why}); it needs a C++ compiler "

@@ -13,9 +13,10 @@ from models.loading import EngineConfig, ModelConfig
 from runners.errors import RunError
 from runners.settings import Job, LoggerConfig, RunnerConfig, Settings
 from tasks import registry as tasks
+from tasks.judges.config import JudgeConfig
 
 T = TypeVar("T")
-GROUPS = ("method", "task", "model", "engine", "runner", "logger")
+GROUPS = ("method", "task", "model", "engine", "runner", "judge", "logger")
 
 
 def job_from(config: DictConfig) -> Job:
@@ -26,15 +27,7 @@ def job_from(config: DictConfig) -> Job:
     RunError, ModelError, MethodError, DataError
         In one line: an unknown key, a value of the wrong type or out of range.
     """
-    try:
-        values: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore
-    except OmegaConfBaseException as error:
-        raise RunError(
-            f"{getattr(error, 'full_key', '')} is missing: {str(error).splitlines()[0]}"
-        ) from error
-    for group in GROUPS:
-        if not isinstance(values.get(group), dict):
-            raise RunError(f"{group}={values.get(group)} is not a configuration; choose one of conf/{group}/")
+    values = composed_values(config)
     method_name = values["method"].pop("name", None)
     task_name = values["task"].get("name")
     if not isinstance(method_name, str) or not isinstance(task_name, str):
@@ -50,9 +43,24 @@ def job_from(config: DictConfig) -> Job:
         model=build(ModelConfig, values["model"], "model."),
         engine=build(EngineConfig, values["engine"], "engine."),
         runner=build(RunnerConfig, values["runner"], "runner."),
+        judge=build(JudgeConfig, values["judge"], "judge."),
         logger=build(LoggerConfig, values["logger"], "logger."),
         settings=build(Settings, settings, ""),
     )
+
+
+def composed_values(config: DictConfig) -> dict[str, Any]:
+    """The plain values of a composed configuration, in which every group is one."""
+    try:
+        values: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore
+    except OmegaConfBaseException as error:
+        raise RunError(
+            f"{getattr(error, 'full_key', '')} is missing: {str(error).splitlines()[0]}"
+        ) from error
+    for group in GROUPS:
+        if not isinstance(values.get(group), dict):
+            raise RunError(f"{group}={values.get(group)} is not a configuration; choose one of conf/{group}/")
+    return values
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:

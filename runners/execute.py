@@ -22,9 +22,10 @@ from runners.columns import Rows, quotient, total
 from runners.decoding import Decoding
 from runners.environment import code_revision, environment
 from runners.errors import RunError
+from runners.judging import check_judge, judge_run
 from runners.metrics import summarise
 from runners.notices import say
-from runners.pair import Pair
+from runners.pair import Pair, scored
 from runners.prepare import calibration_examples, prepared
 from runners.prompts import PromptEncoder, batches, selection
 from runners.rescore import rescore
@@ -60,7 +61,7 @@ class Finished:
 
 
 @lru_cache(maxsize=1)
-def _model(config: Any, dtype: str | None, device: str, engine: Any) -> LoadedModel:
+def _model(config: Any, dtype: str, device: str, engine: Any) -> LoadedModel:
     return load_model(config, dtype=dtype, device=device, engine=engine)
 
 
@@ -84,6 +85,9 @@ def execute(job: Job) -> Finished:
     conditions = identity.conditions(job, model_revision(job.model), max_new_tokens)
     root = Path(settings.results_dir)
     _check_folder(root)
+    # What scoring and judging need is looked for now, and not when the answers are there.
+    _ = task.hallucination_metric
+    check_judge(job.judge, job.task_name, job.runner.baseline)
     run = RunFolder(root, identity.run_id(job, conditions, task, examples, calibration))
     if run.is_done() and not settings.force:
         return _finished(run, job)
@@ -92,9 +96,8 @@ def execute(job: Job) -> Finished:
     with run.lock():
         # Another process may have finished it in the meantime.
         done = run.is_done() and not settings.force
-        if not done:
-            return execution.finish(started)
-    return _finished(run, job)
+        fresh = None if done else execution.finish(started)
+    return _finished(run, job) if fresh is None else _judged(fresh, job)
 
 
 def _finished(run: RunFolder, job: Job) -> Finished:
@@ -102,8 +105,15 @@ def _finished(run: RunFolder, job: Job) -> Finished:
     stored = stored_config(run).get("task", {})
     asked = {name: getattr(job.task, name) for name in job.task.SCORING}
     if any(stored.get(name) != value for name, value in asked.items()):
-        return Finished(rescore(run.path, asked), run.path, fresh=False)
-    return Finished(run.read_metrics(), run.path, fresh=False)
+        return _judged(Finished(rescore(run.path, asked), run.path, fresh=False), job)
+    return _judged(Finished(run.read_metrics(), run.path, fresh=False), job)
+
+
+def _judged(finished: Finished, job: Job) -> Finished:
+    """A finished run with the verdicts of the judge that is asked for, which cost nothing the second time."""
+    if job.judge.name == "none":
+        return finished
+    return dataclasses.replace(finished, metrics=judge_run(finished.folder, job.judge))
 
 
 def _check_folder(root: Path) -> None:
@@ -145,7 +155,8 @@ class Execution:
         say(f"Loading {job.model.name} (a GGUF file is converted once, which takes about half a minute)")
         if job.engine.compile:
             say("Compiling its layers (once a machine and kind of model, about half a minute)")
-        self.model = _model(job.model, settings.dtype, settings.device, job.engine)
+        # By its own name: what `auto` means may change with the threads.
+        self.model = _model(job.model, conditions["dtype"], settings.device, job.engine)
         if settings.dtype == "auto":
             say(f"dtype=auto chose {str(self.model.stack.dtype).removeprefix('torch.')}")
         # What `auto` meant for this model.
@@ -168,7 +179,7 @@ class Execution:
             )
         encoder = PromptEncoder(self.model, settings, max_new_tokens)
         # Every prompt is rendered before anything is solved or written: one that does not fit ends it here.
-        prompts = [encoder.encode(task.prompt(one, 0, ()), one.example_id) for one in examples]
+        prompts = [encoder.first(task, one) for one in examples]
         self._first_prompt = prompts[0]
         self._asked = {
             one.example_id: (one.source_sha256, prompt.sha256)
@@ -205,7 +216,8 @@ class Execution:
             self.run.reset()
         self.run.start(self._config(), environment())
         records = self.run.read_journal()
-        rows = [row for record in records for row in record["rows"]]
+        # Scored anew: the scoring may have changed since they were written.
+        rows = [row | scored(self.task, row) for record in records for row in record["rows"]]
         spent = sum(record["wall_s"] for record in records)
         if records:
             self.method.load_state(records[-1]["state"])
@@ -282,7 +294,7 @@ class Execution:
             "task": dataclasses.asdict(job.task),
             **{
                 group: dataclasses.asdict(getattr(job, group))
-                for group in ("model", "engine", "runner", "logger")
+                for group in ("model", "engine", "runner", "judge", "logger")
             },
             **dataclasses.asdict(job.settings),
             "conditions_id": self.conditions_id,

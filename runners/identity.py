@@ -68,7 +68,8 @@ def run_id(
     """
 
     def asked(example: Example) -> list[Any]:
-        return [example.example_id, example.source_sha256, task.prompt(example, 0, ()), *example.turns]
+        own = [] if example.temperature is None else [example.temperature]
+        return [example.example_id, example.source_sha256, task.prompt(example, 0, ()), *example.turns, *own]
 
     content = {
         "conditions": conditions,

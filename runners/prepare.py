@@ -74,6 +74,7 @@ def prepared(
         },
         "method": [job.method_name, dataclasses.asdict(job.method)],
         "prompts": [prompt.sha256 for prompt in prompts],
+        "temperatures": [example.temperature for example in examples],
     }
 
     def calibration() -> dict[str, Any]:
@@ -95,7 +96,8 @@ def prepared(
     def solution() -> dict[str, Any]:
         assert method.solves is not None
         say(f"Solving {method.solves.name} for {method.params.target_skip} skipped, on calibration prompts")
-        measure = Skip(decoding, prompts, keys, method.params.target_unit, rows)
+        temperatures = [example.temperature for example in examples]
+        measure = Skip(decoding, prompts, keys, temperatures, method.params.target_unit, rows)
         return dataclasses.asdict(solve(method, measure, len(prompts)))
 
     found = Solution(**cached({**key, "what": "solution"}, solution))

@@ -8,7 +8,7 @@ from typing import Any
 from models.loading import LoadedModel
 from runners.errors import RunError
 from runners.settings import Settings
-from tasks.base import Example, Message
+from tasks.base import Example, Message, Task
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Prompt:
     text : str
     ids : list of int
     truncated : bool
-        Its beginning was cut off to fit.
+        It was cut to fit.
     """
 
     text: str
@@ -74,6 +74,7 @@ class PromptEncoder:
             )
         limits = [limit for limit in (room, settings.max_prompt_tokens) if limit is not None]
         self._limit = min(limits) if limits else None
+        self._answer = max_new_tokens
         self._truncate = settings.on_overflow == "truncate"
 
     def encode(self, prompt: list[Message] | str, example_id: str) -> Prompt:
@@ -99,6 +100,24 @@ class PromptEncoder:
             ids = whole.ids[-self._limit :]
             return Prompt(self._tokenizer.decode(ids), ids, True)
         return Prompt(cut.text, cut.ids, True)
+
+    def first(self, task: Task, example: Example) -> Prompt:
+        """The prompt of an example's first turn.
+
+        Raises
+        ------
+        RunError
+            It must not be cut and is too long, or a later turn might be, after answers of full length.
+        """
+        for turn in range(1, len(example.turns)):
+            unanswered = self._rendered(task.prompt(example, turn, [""] * turn))
+            longest = len(unanswered.ids) + turn * self._answer
+            if self._limit is not None and longest > self._limit and not self._truncate:
+                raise RunError(
+                    f"turn {turn} of example {example.example_id} may have {longest} tokens, {self._limit} "
+                    "fit; on_overflow=truncate cuts it"
+                )
+        return self.encode(task.prompt(example, 0, ()), example.example_id)
 
     def _rendered(self, prompt: list[Message] | str) -> Prompt:
         if isinstance(prompt, str):

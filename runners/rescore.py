@@ -50,8 +50,9 @@ def rescore(path: Path, options: Mapping[str, Any] | None = None) -> dict[str, A
         facts["quality_metric"] = task.quality_metric
         facts["hallucination_metric"] = task.hallucination_metric
         metrics = summarise(rows, facts, seed=facts["seed"] or 0)
-        run.write_text("config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         run.finish(rows, metrics)
+        # Last: it says which scoring the scores are of.
+        run.write_text("config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     return metrics
 
 

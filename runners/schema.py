@@ -31,6 +31,7 @@ def _schema(*groups: tuple[pa.DataType, str]) -> pa.Schema:
 # attention_total, ffn_total: decode steps x sub-layers of the kind. attention_run, ffn_run: token runs of
 # final work in decode. draft_total: drafted positions x sub-layers of both kinds.
 # verify_steps, paused_steps: passes of a drafting method, and those without a draft because drafting lost.
+# verified_tokens: tokens of each pass. draft_s: the part of decode_s that made drafts, without search.
 # attention_weight, ffn_weight: parameters of one sub-layer.
 # method_bytes, full_bytes, decision_bytes: the row's share of what the method reads, of what one full pass a
 # step would read, and of what the method reads only in order to decide.
@@ -73,7 +74,8 @@ SAMPLES = _schema(
     (FLAG, "truncated"),
     (INT, "skipped_steps"),
     (INT, "replay_tokens replay_agreed"),
-    (FLOAT, "replay_kl_sum replay_s full_replay_s"),
+    (FLOAT, "replay_kl_sum replay_s full_replay_s draft_s"),
+    (INTS, "verified_tokens"),
 )
 
 METRICS = _schema(
@@ -109,7 +111,11 @@ METRICS = _schema(
     (FLOAT, "hallucination_delta gb_per_s full_gb_per_s"),
     (TEXT, "peak_memory_kind"),
     (INT, "full_peak_memory_bytes"),
-    (TEXT, "energy_kind hallucination_metric"),
+    (TEXT, "energy_kind hallucination_metric judge"),
+    (FLOAT, "judge_score full_judge_score judge_delta judge_delta_lo judge_delta_hi judge_win_rate"),
+    (FLOAT, "judge_tie_rate judge_loss_rate judge_cost"),
+    (INT, "judge_calls judge_unparsed judge_failed"),
+    (FLOAT, "draft_time_share search_time_share"),
 )
 
 # What two runs must share to stand in one table.

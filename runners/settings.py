@@ -7,6 +7,7 @@ from typing import Any
 from models.loading import EngineConfig, ModelConfig
 from models.sampling import Sampler
 from runners.errors import RunError
+from tasks.judges.config import JudgeConfig
 
 # What fits every column and library that these numbers go to.
 _MOST = 2**31 - 1
@@ -173,5 +174,6 @@ class Job:
     model: ModelConfig
     engine: EngineConfig
     runner: RunnerConfig
+    judge: JudgeConfig
     logger: LoggerConfig
     settings: Settings

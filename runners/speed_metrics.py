@@ -102,6 +102,8 @@ def work(rows: Rows, lossless: bool) -> dict[str, Any]:
         "skip_step_share": quotient(total(stepped, "skipped_steps"), sum(map(_decode_steps, stepped))),
         "acceptance": quotient(total(drafted, "accepted"), total(drafted, "drafted")),
         "mean_accepted": mean(lengths),
+        "draft_time_share": quotient(total(drafted, "draft_s"), total(drafted, "decode_s")),
+        "search_time_share": quotient(total(drafted, "search_s"), total(drafted, "decode_s")),
         "paused_share": quotient(total(drafted, "paused_steps"), total(drafted, "verify_steps")),
     }
 

@@ -126,6 +126,21 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return p-values corrected for there being several; None stays None and does not count.
+
+    Holm, Scandinavian Journal of Statistics 6, 1979: the k-th smallest of n times n - k + 1, never below a
+    smaller one's. Controls the chance of one false claim among all, however the tests depend on each other.
+    """
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    least = 0.0
+    for rank, (p, place) in enumerate(known):
+        least = max(least, min(1.0, p * (len(known) - rank)))
+        corrected[place] = least
+    return corrected
+
+
 def clustered_standard_error(values: ArrayLike, clusters: Sequence[Hashable] | None = None) -> float | None:
     """Return the cluster-robust standard error of the mean of values, shape (rows,); None below 2 clusters.
 

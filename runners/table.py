@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from runners.schema import setting
+from runners.statistics import holm
 from runners.table_rows import ROWS, heading, title
 from runners.verdict import sentences
 
@@ -102,10 +103,26 @@ def _group(title: str, records: list[Record], width: int) -> str:
     for record in records:
         said = f"{' '.join(heading(record, records))}: {' '.join(sentences(record))}"
         parts += [textwrap.fill(printable(said), width, subsequent_indent="  ", break_on_hyphens=False)]
-    tested = sum(record.get("quality_p") is not None for record in records)
-    if tested > 1:
-        parts.append(f"The {tested} p-values are not corrected for there being several.")
+    parts += [textwrap.fill(line, width, subsequent_indent="  ") for line in _corrected(records)]
     return "\n".join([*parts, ""])
+
+
+def _family(records: Sequence[Record]) -> list[float | None]:
+    """The p-values that are tested together: a lossless method has nothing to be tested for."""
+    return [None if record.get("lossless") else record.get("quality_p") for record in records]
+
+
+def _corrected(records: Sequence[Record]) -> list[str]:
+    """The p-values once more, corrected for there being several."""
+    corrected = [
+        (" ".join(heading(record, records)), p)
+        for record, p in zip(records, holm(_family(records)), strict=True)
+        if p is not None
+    ]
+    if len(corrected) < 2:
+        return []
+    said = ", ".join(f"{name} {'p < 0.001' if p < 0.001 else f'p = {p:.3f}'}" for name, p in corrected)
+    return [f"Corrected for there being several (Holm): {said}."]
 
 
 def _has_baseline(record: Record) -> bool:

@@ -18,7 +18,7 @@ from runners.files import explained, write_text
 from runners.prompts import Prompt
 
 # Part of the cache key: raised when solving finds something else than before.
-_FORMAT = 1
+_FORMAT = 2
 # Rows decoded together while solving, where what a row skips does not depend on its batch.
 ROWS = 20
 # Prompts of the first, coarse search.
@@ -55,6 +55,8 @@ class Skip:
 
     Parameters
     ----------
+    temperatures : list of float or None
+        Of each prompt's answer; None: the run's.
     unit : str
         What is counted: weighted, ffn or attention.
     rows : int
@@ -62,9 +64,16 @@ class Skip:
     """
 
     def __init__(
-        self, decoding: Decoding, prompts: list[Prompt], keys: list[tuple[str, int]], unit: str, rows: int
+        self,
+        decoding: Decoding,
+        prompts: list[Prompt],
+        keys: list[tuple[str, int]],
+        temperatures: list[float | None],
+        unit: str,
+        rows: int,
     ):
-        self._decoding, self._prompts, self._keys = decoding, prompts, keys
+        self._decoding = decoding
+        self._asked = list(zip(prompts, keys, temperatures, strict=True))
         self._unit, self._rows = unit, rows
 
     def __call__(self, method: Method, count: int | None = None) -> tuple[float, int]:
@@ -72,13 +81,18 @@ class Skip:
         run = torch.zeros(2, dtype=torch.int64)
         total = 0
         rows = min(self._rows, method.max_batch or self._rows)
-        prompts, keys = self._prompts[:count], self._keys[:count]
-        for start in range(0, len(prompts), rows):
-            part = slice(start, start + rows)
-            for answered in self._decoding.run(method, prompts[part], keys[part]):
-                run[ATTENTION] += answered.work["attention_run"]
-                run[FFN] += answered.work["ffn_run"]
-                total += answered.work["ffn_total"]
+        asked = self._asked[:count]
+        if method.batch_policy != "all":
+            # Prompts of one length together: a batch is as long as its longest.
+            asked = sorted(asked, key=lambda one: len(one[0].ids))
+        for temperature in dict.fromkeys(one[2] for one in asked):
+            alike = [one for one in asked if one[2] == temperature]
+            for start in range(0, len(alike), rows):
+                prompts, keys, _ = zip(*alike[start : start + rows], strict=True)
+                for answered in self._decoding.run(method, prompts, keys, temperature):
+                    run[ATTENTION] += answered.work["attention_run"]
+                    run[FFN] += answered.work["ffn_run"]
+                    total += answered.work["ffn_total"]
         layers = len(self._decoding.model.stack.layers)
         if total == 0:
             raise RunError("target_skip cannot be solved: no calibration answer has a decode step")

@@ -36,7 +36,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
         group = key.lstrip("~+")
         if group not in GROUPS:
             continue
-        nothing = ("", "null") if group == "logger" else ("", "null", "none")
+        nothing = ("", "null") if group in ("logger", "judge") else ("", "null", "none")
         if key.startswith("~") or (equals and value.strip().lower() in nothing):
             raise RunError(f"{argument} chooses no {group}; python run.py --list names what there is")
         if key.startswith("+"):

@@ -3,9 +3,11 @@
     python scripts/bench_drafting.py [--prompts FILE] [--tokens 96] [--limit 8] [--dtype float32]
 
 Decodes prompts (one JSON object a line with `turns`, `question` or `article`; a few built-in ones by default)
-with each method in turn, and prints tokens a second, their ratio to the full model and to transformers'
-`generate`, how many outputs are the full model's, acceptance, tokens a pass, and the share of the time that a
-search took. Needs torch and transformers only, and scikit-learn for SWIFT's Bayesian step.
+with each method in turn. Prints tokens a second, their ratio to the full model and to transformers'
+`generate`, how many outputs are the full model's, acceptance, tokens a pass, and the shares of the time that
+drafts and a search took. *Predicted / verifying* is the time of the verifying passes that the k-token curve
+(`bench_passes.py`, measured in the same process) gives for their sizes, over the time they took. Needs torch
+and transformers only, and scikit-learn for SWIFT's Bayesian step.
 """
 
 import argparse
@@ -15,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from bench_passes import TOKENS, curve
 from benchmarking import DEFAULT, bound, decoded
 
 from models.loading import EngineConfig, ModelConfig, load_model
@@ -44,6 +48,8 @@ class Tally:
     seconds: float = 0.0
     tokens: int = 0
     search_s: float = 0.0
+    draft_s: float = 0.0
+    sizes: list[int] = field(default_factory=list)
     drafted: int = 0
     accepted: int = 0
     lengths: list[int] = field(default_factory=list)
@@ -74,7 +80,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=96)
     parser.add_argument("--max-prompt", type=int, default=1024)
-    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--dtype")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeats", type=int, default=1)
     given = parser.parse_args()
@@ -99,11 +105,16 @@ def main() -> None:
                 tally.seconds += watch.decode_s
                 tally.tokens += len(batch.outputs[0]) - 1
                 tally.search_s += columns.get("search_s", 0.0)
+                tally.draft_s += columns.get("draft_s", 0.0)
+                tally.sizes += columns.get("verified_tokens", [])
                 tally.drafted += columns.get("drafted", 0)
                 tally.accepted += columns.get("accepted", 0)
                 tally.lengths += columns.get("accepted_lengths", [])
                 tally.outputs.append(batch.outputs[0])
     full = tallies["full"]
+    # Behind as many tokens as a prompt has on average, and half an answer.
+    behind = sum(map(len, prompts)) // len(prompts) + given.tokens // 2
+    medians = [statistics.median(column) for column in zip(*curve(model.stack, behind, 7), strict=True)]
     print(
         f"{given.model.rpartition('/')[2]}, {model.stack.dtype}, {model.stack.device}, "
         f"{torch.get_num_threads()} threads, {len(prompts)} prompts, at most {given.tokens} tokens"
@@ -115,9 +126,13 @@ def main() -> None:
         line = f"{name:24} {rate:6.1f} tokens/s  / full {rate / baselines[0]:5.2f}  "
         line += f"/ generate {rate / baselines[1]:5.2f}  same {same}/{len(full.outputs)}"
         if tally.drafted:
+            verifying = tally.seconds - tally.draft_s - tally.search_s
+            predicted = float(np.interp(tally.sizes, TOKENS, medians).sum())
             line += (
                 f"  acceptance {tally.accepted / tally.drafted:.2f}  tokens a pass "
-                f"{statistics.mean(tally.lengths):.2f}  search {tally.search_s / tally.seconds:.0%}"
+                f"{statistics.mean(tally.lengths):.2f}  draft {tally.draft_s / tally.seconds:.0%}  "
+                f"search {tally.search_s / tally.seconds:.0%}  "
+                f"predicted / verifying {predicted / verifying:.2f}"
             )
         print(line)
 

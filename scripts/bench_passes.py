@@ -40,11 +40,20 @@ def pass_seconds(batch: Batch, tokens: int) -> float:
     return timed(run, 1, synchroniser(stack.device))
 
 
+def curve(stack: Stack, length: int, repeats: int) -> list[list[float]]:
+    """Seconds of a pass over each of `TOKENS`, round by round, behind a context."""
+    with torch.inference_mode():
+        batch = context(stack, length)
+        for tokens in TOKENS:
+            pass_seconds(batch, tokens)
+        return [[pass_seconds(batch, tokens) for tokens in TOKENS] for _ in range(repeats)]
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=DEFAULT)
-    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--dtype")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--context", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=9)
@@ -54,11 +63,7 @@ def main() -> None:
         torch.set_num_threads(given.threads)
     config = ModelConfig(name="bench", path=given.model)
     model = load_model(config, dtype=given.dtype, device=given.device, engine=EngineConfig())
-    with torch.inference_mode():
-        batch = context(model.stack, given.context)
-        for tokens in TOKENS:
-            pass_seconds(batch, tokens)
-        found = [[pass_seconds(batch, tokens) for tokens in TOKENS] for _ in range(given.repeats)]
+    found = curve(model.stack, given.context, given.repeats)
     print(
         f"{given.model.rpartition('/')[2]}, {model.stack.dtype}, {model.stack.device}, "
         f"{torch.get_num_threads()} threads, context {given.context}, {given.repeats} rounds"

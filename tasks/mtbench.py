@@ -74,6 +74,11 @@ class MTBench(Task):
         """`agreement`."""
         return "agreement"
 
+    @property
+    def hallucination_metric(self) -> None:
+        """None; a finder of names that is asked for and not there is told here too."""
+        _ = self._finder
+
     @cached_property
     def _finder(self) -> Finder:
         return finder(self.config.names)
@@ -84,8 +89,11 @@ class MTBench(Task):
 
     def _example(self, record: Record) -> Example:
         turns = record.texts("turns", repeats=True)
+        if len(turns) > 2:
+            raise record.error("turns", f"has {len(turns)} turns; MT-Bench has one or two")
         category = record.text("category")
-        references = record.texts("reference", repeats=True) if record.values.get("reference") else ()
+        # FastChat has references for one of two turns here and there.
+        references = record.texts_or_gaps("reference")
         own = self.config.temperatures == "category"
         return Example(
             record.identifier("question_id") or record.identifier("id") or "",

@@ -83,7 +83,7 @@ class Summarization(Task):
     def score(self, answer: Answer) -> Score:
         """Score a summary: quality is rougeL; outcome is collapsed, unsupported or supported."""
         collapsed = has_collapsed(answer.text, answer.output_ids)
-        invented = unsupported(answer.text, [answer.question], self._finder)
+        invented = unsupported(answer.text, [answer.question, self.config.instruction], self._finder)
         scores = {
             **best_rouge(answer.text, list(answer.references)),
             "unsupported": float(len(invented)),

@@ -13,10 +13,15 @@ from models.loading import EngineConfig, ModelConfig
 from runners.configure import GROUPS, job_from
 from runners.settings import LoggerConfig, RunnerConfig, Settings
 from tasks import registry as tasks
+from tasks.judges.config import JudgeConfig
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 # What a configuration leaves to the user.
-NEEDS = {"model=hub": ["model.path=some/model"], "task=freebaseqa": ["task.path=FreebaseQA-eval.json"]}
+NEEDS = {
+    **{f"judge={name}": ["judge.model=x"] for name in ("openai", "hf")},
+    "model=hub": ["model.path=some/model"],
+    "task=freebaseqa": ["task.path=FreebaseQA-eval.json"],
+}
 
 
 def job(*overrides):
@@ -130,6 +135,7 @@ def test_every_configuration_of_a_task_names_one():
         ("engine/default", EngineConfig, []),
         ("runner/default", RunnerConfig, []),
         ("logger/wandb", LoggerConfig, []),
+        ("judge/none", JudgeConfig, []),
         ("model/smollm2-135m", ModelConfig, ["name", "path"]),
         ("model/hub", ModelConfig, ["name", "path"]),
         ("config", Settings, ["hydra"]),

@@ -4,6 +4,7 @@ Leviathan et al. 2023 (arXiv 2211.17192) verify a chain; Miao et al., "SpecInfer
 tree.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -64,9 +65,12 @@ class Drafter(Method):
         super().begin(batch)
         self.lengths: list[int] = []
         self.drafted = self.paused = 0
+        self.sizes: list[int] = []
+        self.draft_s = 0.0
 
     def draft(self, batch: Batch, limit: int) -> Draft:
-        """Tokens to verify, at most `limit` deep; there may be none."""
+        """Tokens to verify, at most `limit` deep; there may be none. Ends on the host, so that a clock knows
+        what it took."""
         raise NotImplementedError
 
     def decode(self, batch: Batch) -> list[list[int]]:
@@ -82,8 +86,11 @@ class Drafter(Method):
         """The tokens of one pass."""
         # Each pass yields a token of its own after the last accepted one.
         limit = batch.max_new_tokens - len(batch.outputs[batch.live[0]]) - 1
+        began = time.perf_counter()
         draft = self.draft(batch, limit) if drafting and limit > 0 else Draft.chain([])
+        self.draft_s += time.perf_counter() - began
         self.drafted += draft.depth
+        self.sizes.append(1 + len(draft.tokens))
         newest, _ = batch.decode_step()
         proposed = torch.tensor([list(draft.tokens)], dtype=newest.dtype, device=newest.device)
         step = batch.step(1 + len(draft.tokens)) if draft.is_chain else batch.tree_step(draft.parents)
@@ -125,6 +132,8 @@ class Drafter(Method):
             # Each pass has a token of its own, but for one whose last token was drafted and ends the answer.
             "accepted": sum(self.lengths) - steps,
             "verify_steps": steps,
+            "verified_tokens": self.sizes,
+            "draft_s": self.draft_s,
             "paused_steps": None if self.payoff is None else self.paused,
         }
 

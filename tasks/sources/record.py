@@ -43,6 +43,19 @@ class Record:
         """Return a string, or None where the field is absent or null."""
         return None if self.values.get(field) is None else self.text(field)
 
+    def texts_or_gaps(self, field: str) -> tuple[str, ...]:
+        """Return a list of strings in order; absent, null and empty ones are empty strings, and an absent
+        list is an empty one."""
+        if self.values.get(field) is None:
+            return ()
+        items = self.values[field]
+        if not isinstance(items, list):
+            raise self.error(field, f"is {_shown(items)}; a list of strings is expected")
+        return tuple(
+            self._checked_text(f"{field}[{index}]", item) if item not in (None, "") else ""
+            for index, item in enumerate(items)
+        )
+
     def identifier(self, field: str) -> str | None:
         """Return an id (a string, or an integer as text), or None where the field is absent or null."""
         value = self.values.get(field)

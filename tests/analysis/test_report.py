@@ -77,7 +77,7 @@ def frame_of(*records):
 def test_the_table_says_what_was_measured():
     table = comparison(
         frame_of(
-            metrics(realised_skip_weighted=0.3),
+            metrics(realised_skip_weighted=0.3, replay_agreement=0.5),
             metrics(),
             metrics(
                 method="early_exit", method_params='{"kv_policy": "hole", "tau": 4}', untrained_ablation=True
@@ -97,7 +97,7 @@ def test_the_table_says_what_was_measured():
     assert list(table.skip) == ["0", "0.20", "0.20", "0.20", "0.30"]
     assert list(table["difference to full"])[1] == "-0.09 [-0.20, +0.01]"
     assert list(table.speedup) == ["1", *["1.10 [1.05, 1.16]"] * 4]
-    assert list(table.agreement) == ["100 %", *["–"] * 4]
+    assert list(table.agreement) == ["100 %", *["–"] * 3, "50 %"]
 
 
 def test_settings_stand_apart_and_the_detectable_difference_comes_first():
@@ -119,7 +119,8 @@ def test_engines_do_not_share_a_table():
 def test_without_a_baseline_there_is_no_full_row():
     alone = metrics(**{name: None for name in metrics() if name.startswith(("full_", "quality_", "speedup"))})
     table = comparison(frame_of(alone))
-    assert list(table.method) == ["ffnskip (threshold=0.9431)"] and list(table.speedup) == ["–"]
+    assert list(table.method) == ["ffnskip (threshold=0.9431)"] and list(table.skip) == ["0.20"]
+    assert "speedup" not in table, "what no run has is left out"
 
 
 class TestCommand:

@@ -154,6 +154,7 @@ def test_a_perfect_chain_is_taken_whole_and_counted():
     answer = decode(method, PROMPTS[:1], new=NEW)
     # 23 = 6 + 6 + 6 + 5: near the limit fewer are drafted, so that none is computed in vain.
     columns = {name: value for name, value in method.columns(0).items() if value is not None}
+    assert columns.pop("draft_s") > 0 and columns.pop("verified_tokens") == [6, 6, 6, 5]
     assert columns == {"accepted_lengths": [6, 6, 6, 5], "drafted": 19, "accepted": 19, "verify_steps": 4}
     # Lossless methods skip nothing for good: what plain decoding counts is not theirs to have.
     assert method.columns(0)["ffn_run"] is None and method.columns(0)["paused_steps"] is None

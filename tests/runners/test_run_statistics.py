@@ -8,6 +8,7 @@ from runners.statistics import (
     bootstrap_of_sums,
     clustered_mean_interval,
     clustered_standard_error,
+    holm,
     mcnemar_exact,
     minimum_detectable_difference,
     rate_difference_interval,
@@ -150,3 +151,21 @@ def test_detectable_difference_without_discordance_is_the_rule_of_three():
     assert minimum_detectable_difference(np.zeros(60)) == pytest.approx(0.05)
     assert minimum_detectable_difference(np.zeros(60), np.repeat(np.arange(30), 2)) == pytest.approx(0.1)
     assert minimum_detectable_difference([0.1] * 30) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "corrected"),
+    [
+        ([], []),
+        ([None], [None]),
+        ([0.03], [0.03]),
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
+        ([0.5, None, 0.6], [1.0, None, 1.0]),
+        ([0.02, 0.02, 0.02], [0.06, 0.06, 0.06]),
+    ],
+)
+def test_holm(given, corrected):
+    """The second is the example of R's p.adjust(method="holm")."""
+    found = holm(given)
+    assert [p is None for p in found] == [p is None for p in corrected]
+    assert [p for p in found if p is not None] == pytest.approx([p for p in corrected if p is not None])

@@ -180,8 +180,11 @@ def test_sentences_claim_what_the_intervals_allow(values, said):
     assert said in " ".join(sentences(record(**values)))
 
 
-def test_several_p_values_are_called_uncorrected():
-    assert "2 p-values are not corrected" in comparison([record(), record(method="swift")])
+def test_several_p_values_are_corrected():
+    said = comparison([record(quality_p=0.02), record(method="unified", quality_p=0.03)])
+    assert "Corrected for there being several (Holm): " in said
+    assert "ffnskip threshold=0.9431 p = 0.040, unified threshold=0.9431 p = 0.040." in " ".join(said.split())
+    assert "Holm" not in comparison([record(quality_p=0.02), record(method="swift", lossless=True)])
     assert "not corrected" not in comparison([record()])
 
 

@@ -1,5 +1,6 @@
 """Conversations of MT-Bench, and what can be said of them without a judge."""
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,26 @@ def test_scores(task: MTBench) -> None:
     assert alone.quality is None and alone.hallucinated is None and "agreement" not in alone.scores
 
 
+def test_the_published_file() -> None:
+    """FastChat's own, where it is at hand."""
+    folder = os.environ.get("SKIPBENCH_DATA")
+    path = Path(folder or "", "mt_bench", "question.jsonl")
+    if not folder or not path.exists():
+        pytest.skip("SKIPBENCH_DATA names no folder with MT-Bench")
+    task = registry.create("mtbench", {"source": "file", "path": str(path)})
+    assert len(task._examples.scored) + len(task._examples.calibration) == 80
+
+
+def test_references_have_gaps(write_jsonl: Any) -> None:
+    rows = [
+        {**GOOD, "question_id": n, "turns": [f"{n}", "?"], "reference": reference}
+        for n, reference in enumerate([["x", ""], ["", "x"], None, [], ["x", None]])
+    ]
+    task = registry.create("mtbench", {"source": "file", "path": write_jsonl(*rows)})
+    found = {one.example_id: one.references for one in task._examples.scored + task._examples.calibration}
+    assert found == {"0": ("x", ""), "1": ("", "x"), "2": (), "3": (), "4": ("x", "")}
+
+
 def test_shared_prefix() -> None:
     assert shared_prefix([], []) == 1.0
     assert shared_prefix([1, 2], [1, 2, 3, 4]) == 0.5
@@ -103,6 +124,8 @@ def test_the_later_turns_are_part_of_the_source(write_jsonl: Any) -> None:
         ({**GOOD, "turns": "a"}, "a list of strings is expected"),
         ({"question_id": 1, "turns": ["a"]}, "'category' is missing"),
         ({**GOOD, "question_id": 2, "reference": ["a", 3]}, "'reference[1]'"),
+        ({**GOOD, "question_id": 2, "reference": "a"}, "a list of strings is expected"),
+        ({**GOOD, "question_id": 2, "turns": ["a", "b", "c"]}, "has 3 turns"),
         (GOOD, "is '81' again"),
     ],
 )

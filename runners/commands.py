@@ -1,0 +1,42 @@
+"""What the command line does with finished runs: score them again, put them before a judge."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+
+from runners.configure import build, composed_values
+from runners.errors import RunError
+from runners.judging import judge_run
+from runners.rescore import options_of, rescore
+from tasks.judges.config import JudgeConfig
+
+
+def rescore_command(arguments: Sequence[str]) -> tuple[list[dict[str, Any]], list[Path]]:
+    """`run.py rescore <folder> [...] [task.<option>=<value> ...]`: metrics and folders."""
+    folders, rest = _divided(arguments, "rescore")
+    options = options_of(rest)
+    return [rescore(folder, options) for folder in folders], folders
+
+
+def judge_command(arguments: Sequence[str], conf: Path) -> tuple[list[dict[str, Any]], list[Path]]:
+    """`run.py judge <folder> [...] judge=... [judge.<option>=<value> ...]`: metrics and folders."""
+    folders, rest = _divided(arguments, "judge")
+    if wrong := [argument for argument in rest if not argument.startswith(("judge=", "judge."))]:
+        raise RunError(f"judge takes folders, judge=... and judge.<option>=<value>, not {wrong[0]}")
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        values = composed_values(compose("config", rest))
+    config = build(JudgeConfig, values["judge"], "judge.")
+    if config.name == "none":
+        raise RunError("no judge is named; choose judge=openai or judge=hf, with judge.model")
+    return [judge_run(folder, config) for folder in folders], folders
+
+
+def _divided(arguments: Sequence[str], command: str) -> tuple[list[Path], list[str]]:
+    folders = [Path(argument) for argument in arguments if "=" not in argument or Path(argument).is_dir()]
+    if not folders:
+        raise RunError(
+            f"{command} needs the folder of a finished run: python run.py {command} results/<run_id>"
+        )
+    return folders, [argument for argument in arguments if Path(argument) not in folders]

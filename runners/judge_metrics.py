@@ -1,0 +1,96 @@
+"""A judge's verdicts as a table and as metrics."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from runners.columns import mean, rows_with
+from runners.statistics import clustered_mean_interval
+from tasks.judges.config import JudgeConfig
+
+_TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
+
+# winner: own, full or tie. parsed: null where no answer came.
+JUDGEMENTS = pa.schema(
+    [
+        *((name, _TEXT) for name in ("run_id", "judge", "example_id")),
+        ("turn", _INT),
+        *((name, _TEXT) for name in ("category", "side", "prompt_name", "question_sha256", "reply")),
+        ("ratings", pa.list_(_FLOAT)),
+        ("rating", _FLOAT),
+        ("winner", _TEXT),
+        ("parsed", pa.bool_()),
+        ("prompt_tokens", _INT),
+        ("completion_tokens", _INT),
+    ]
+)
+
+Judged = Sequence[Mapping[str, Any]]
+
+
+def judgements_table(judged: Judged, run_id: str, label: str) -> pa.Table:
+    """Return the verdicts with exactly the `JUDGEMENTS` columns."""
+    rows = [{"run_id": run_id, "judge": label, **row} for row in judged]
+    return pa.Table.from_pylist(
+        [{name: row.get(name) for name in JUDGEMENTS.names} for row in rows], schema=JUDGEMENTS
+    )
+
+
+def judge_metrics(judged: Judged, config: JudgeConfig, seed: int = 0) -> dict[str, Any]:
+    """Return the `judge_*` metrics.
+
+    The difference of grades is over turns in which both sides have one, its interval clustered by
+    conversation. A side wins a comparison if it does so in both orders; all else is a tie (Zheng et al.,
+    2023, section 3.4).
+    """
+    grades = {
+        side: {_place(row): row["rating"] for row in judged if row["side"] == side and row.get("rating")}
+        for side in ("own", "full")
+    }
+    both = sorted(grades["own"].keys() & grades["full"].keys())
+    delta = clustered_mean_interval(
+        [grades["own"][place] - grades["full"][place] for place in both],
+        [example for example, _ in both],
+        seed=seed,
+    )
+    outcomes = _outcomes(judged)
+    # The same words are asked, and paid, once.
+    paid = {row["question_sha256"]: row for row in judged if row.get("reply") is not None}
+    return {
+        "judge_score": mean(grades["own"].values()),
+        "full_judge_score": mean(grades["full"].values()),
+        "judge_delta": delta.estimate,
+        "judge_delta_lo": delta.lo,
+        "judge_delta_hi": delta.hi,
+        "judge_win_rate": mean(outcome == "own" for outcome in outcomes),
+        "judge_tie_rate": mean(outcome == "tie" for outcome in outcomes),
+        "judge_loss_rate": mean(outcome == "full" for outcome in outcomes),
+        "judge_unparsed": sum(row["parsed"] is False for row in judged),
+        "judge_calls": len(paid),
+        "judge_cost": _cost(list(paid.values()), config),
+    }
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, int]:
+    return row["example_id"], row["turn"]
+
+
+def _outcomes(judged: Judged) -> list[str]:
+    """Who won each comparison of which both orders have a verdict."""
+    said: dict[tuple[str, int], list[str]] = {}
+    for row in judged:
+        if row["side"] in ("own_first", "full_first") and row.get("winner"):
+            said.setdefault(_place(row), []).append(row["winner"])
+    return [
+        verdicts[0] if len(set(verdicts)) == 1 else "tie" for verdicts in said.values() if len(verdicts) == 2
+    ]
+
+
+def _cost(paid: Judged, config: JudgeConfig) -> float | None:
+    """None where a price or what a request took is unknown."""
+    known = rows_with(paid, "prompt_tokens", "completion_tokens")
+    if config.price_in is None or config.price_out is None or len(known) < len(paid):
+        return None
+    read, written = (sum(row[name] for row in known) for name in ("prompt_tokens", "completion_tokens"))
+    return float(read * config.price_in + written * config.price_out) / 1e6

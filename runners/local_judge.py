@@ -1,0 +1,54 @@
+"""A judge that runs here: any model that `model=` takes."""
+
+import torch
+
+from models.loading import EngineConfig, ModelConfig, load_model
+from tasks.base import Message
+from tasks.judges.config import JudgeConfig
+from tasks.judges.endpoint import Complete, JudgeUnreachableError, Reply
+
+
+def local_judge(config: JudgeConfig) -> Complete:
+    """Return the function that asks a local model.
+
+    Raises
+    ------
+    ModelError
+        It cannot be loaded.
+    """
+    model = load_model(
+        ModelConfig(name="judge", path=str(config.model)),
+        dtype=None,
+        device="auto",
+        engine=EngineConfig(layer="hf"),
+    )
+    context = getattr(model.stack.config, "max_position_embeddings", None)
+
+    def complete(messages: list[Message]) -> Reply:
+        if not model.tokenizer.chat_template:
+            raise JudgeUnreachableError(f"{config.model} has no chat template")
+        ids = model.tokenizer.apply_chat_template(
+            _merged(messages), add_generation_prompt=True, return_tensors="pt", return_dict=False
+        ).to(model.stack.device)
+        if context is not None and ids.shape[1] + config.max_tokens > context:
+            raise JudgeUnreachableError(f"a question has {ids.shape[1]} tokens; the context is {context}")
+        sampling = {"temperature": config.temperature} if config.temperature else {}
+        with torch.inference_mode():
+            output = model.stack.model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=config.max_tokens,
+                do_sample=bool(config.temperature),
+                eos_token_id=sorted(model.eos) or None,
+                pad_token_id=min(model.eos, default=0),
+                **sampling,
+            )[0, ids.shape[1] :]
+        text: str = model.tokenizer.decode(output, skip_special_tokens=True)
+        return Reply(text, ids.shape[1], len(output))
+
+    return complete
+
+
+def _merged(messages: list[Message]) -> list[Message]:
+    """The system's message as the beginning of the user's: many chat templates know no system."""
+    return [{"role": "user", "content": "\n\n".join(message["content"] for message in messages)}]

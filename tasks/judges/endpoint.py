@@ -1,0 +1,83 @@
+"""A judge behind an endpoint that speaks OpenAI's chat protocol, through the official client."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tasks.base import Message
+from tasks.errors import DataError
+from tasks.judges.config import OPENAI, JudgeConfig
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a judge said, and what that took."""
+
+    text: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class JudgeUnreachableError(Exception):
+    """A request failed for good; another may not."""
+
+
+Complete = Callable[[list[Message]], Reply]
+
+
+def endpoint(config: JudgeConfig) -> Complete:
+    """Return the function that asks the endpoint.
+
+    The client waits and tries again on time-outs, broken connections, 429 and 5xx, as long as
+    `config.retries` allows.
+
+    Raises
+    ------
+    DataError
+        The client is not installed, or there is no key.
+    """
+    try:
+        import openai
+    except ImportError:
+        raise DataError("judge=openai needs the client: pip install -e '.[judge]'") from None
+    variable = config.key_env or ("OPENAI_API_KEY" if config.url == OPENAI else None)
+    key = os.environ.get(variable, "").strip() if variable else ""
+    if variable and not key:
+        raise DataError(f"judge=openai needs a key in the environment variable {variable}")
+    client = openai.OpenAI(
+        # A server of one's own wants none, and the client wants one.
+        api_key=key or "none",
+        base_url=config.url,
+        timeout=config.timeout_s,
+        max_retries=config.retries,
+    )
+
+    def complete(messages: list[Message]) -> Reply:
+        try:
+            answer = client.chat.completions.create(
+                model=str(config.model),
+                messages=messages,  # type: ignore[arg-type]
+                temperature=config.temperature,
+                max_tokens=config.max_tokens,
+            )
+            text = answer.choices[0].message.content or ""
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+            # Every other request would end the same way.
+            raise DataError(f"the judge refuses: {_said(error, key)}") from None
+        except (openai.OpenAIError, ValueError, AttributeError, IndexError, TypeError) as error:
+            # What no server should send fails in the client in many ways.
+            raise JudgeUnreachableError(_said(error, key)) from None
+        if not text.strip():
+            # Filtered, or all of its tokens went into thinking; another try may end otherwise.
+            raise JudgeUnreachableError("the judge said nothing; judge.max_tokens may be too low")
+        if answer.usage is None:
+            return Reply(text)
+        return Reply(text, answer.usage.prompt_tokens, answer.usage.completion_tokens)
+
+    return complete
+
+
+def _said(error: Exception, key: str) -> str:
+    """An error in one line, without the key, which a server may have sent back."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    return (line.replace(key, "***") if key else line)[:200]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from analysis.breakdown import by_category, by_score
 from analysis.frames import AnalysisError, load_metrics, load_samples
-from analysis.tables import markdown, run_names, table
+from analysis.tables import markdown, run_names, settings, table
 
 
 def report(root: Path, out: Path) -> str:
-    """Write the tables of a results folder and return them as Markdown.
+    """Write the tables of a results folder and return the comparison as Markdown.
 
     Raises
     ------
@@ -21,16 +21,20 @@ def report(root: Path, out: Path) -> str:
     if metrics.empty:
         raise AnalysisError(f"{root} holds no finished run")
     text = markdown(metrics)
-    samples, names = load_samples(root), run_names(metrics)
-    for title, frame in (
-        ("By category", by_category(samples, names)),
-        ("Every score", by_score(samples, names)),
-    ):
-        if not frame.empty:
-            text += f"\n## {title}\n\n{table(frame)}\n"
+    samples = load_samples(root)
+    files = {"tables.md": text, "categories.md": "", "scores.md": ""}
+    for title, runs in settings(metrics):
+        names = run_names(runs)
+        for file, frame in (
+            ("categories.md", by_category(samples, names)),
+            ("scores.md", by_score(samples, names)),
+        ):
+            if not frame.empty:
+                files[file] += f"## {title}\n\n{table(frame)}\n\n"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "tables.md").write_text(text, encoding="utf-8")
+        for name, content in files.items():
+            (out / name).write_text(content, encoding="utf-8")
         metrics.to_csv(out / "metrics.csv", index=False)
     except OSError as error:
         raise AnalysisError(f"cannot write {error.filename or out}: {error.strerror}") from error
@@ -51,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     except AnalysisError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(f"Written: {out / 'tables.md'}, {out / 'metrics.csv'}")
+    print(f"Written to {out}: tables.md, categories.md, scores.md, metrics.csv")
 
 
 if __name__ == "__main__":

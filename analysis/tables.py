@@ -126,19 +126,23 @@ def comparison(metrics: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns=[name for name in frame.columns[1:] if (own[name] == UNKNOWN).all()])
 
 
-def run_names(metrics: pd.DataFrame) -> dict[str, str]:
-    """What each run is called beside all the others, by run_id."""
-    records = records_of(metrics)
-    return {one["run_id"]: method(one, records) for one in records if one.get("run_id")}
+def run_names(runs: Sequence[Record]) -> dict[str, str]:
+    """What each run is called beside the others, by run_id."""
+    return {one["run_id"]: method(one, runs) for one in runs if one.get("run_id")}
+
+
+def settings(metrics: pd.DataFrame) -> list[tuple[str, list[Record]]]:
+    """The runs that may stand beside each other, with a title for them."""
+    records = sorted(records_of(metrics), key=_setting)
+    groups = [list(group) for _, group in groupby(records, key=_setting)]
+    return [(_title(runs, records), runs) for runs in groups]
 
 
 def markdown(metrics: pd.DataFrame) -> str:
     """Every setting's table under its heading; what can be told apart comes first."""
-    records = sorted(records_of(metrics), key=_setting)
     parts = []
-    for _, group in groupby(records, key=_setting):
-        runs = list(group)
-        parts += [f"## {_title(runs, records)}", ""]
+    for title, runs in settings(metrics):
+        parts += [f"## {title}", ""]
         detectable = [one["quality_mde"] for one in runs if one.get("quality_mde") is not None]
         if detectable:
             parts += [f"Differences in quality are detectable from {max(detectable):.2f} on.", ""]

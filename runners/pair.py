@@ -8,7 +8,7 @@ from typing import Any
 from methods.full import Full
 from methods.shared.method import Method
 from runners.decoding import Answered, Decoding
-from runners.likelihood import full_logprob
+from runners.likelihood import continued_logprob, full_logprob
 from runners.prompts import Prompt, PromptEncoder
 from runners.replay import replayed
 from tasks.base import Answer, Example, Score, Task
@@ -73,11 +73,14 @@ class Pair:
         rows: Rows = []
         for turn in range(max(len(example.turns) or 1 for example in examples)):
             asked = [place for place, example in enumerate(examples) if turn < (len(example.turns) or 1)]
-            answered = {side.name: self._answer(side, examples, asked, turn) for side in sides}
+            answered: dict[str, tuple[list[Prompt], list[Answered]]] = {}
+            logprobs: list[float | None] = []
+            for side in sides:
+                answered[side.name] = self._answer(side, examples, asked, turn)
+                if side.name == "method":
+                    # At once: the prompt's K,V are still there.
+                    logprobs = self._logprobs(*answered[side.name])
             prompts, own = answered["method"]
-            logprobs = full_logprob(
-                self.decoding, self.full, [prompt.ids for prompt in prompts], [answer.ids for answer in own]
-            )
             for index, place in enumerate(asked):
                 example = examples[place]
                 row = {
@@ -97,6 +100,14 @@ class Pair:
                     row |= self._replay(row, asked_full, full_first=number % 2 == 0)
                 rows.append(row)
         return rows
+
+    def _logprobs(self, prompts: list[Prompt], answers: list[Answered]) -> list[float | None]:
+        """How probable the full model finds the method's answers; off the clock."""
+        ids = [prompt.ids for prompt in prompts]
+        outputs = [answer.ids for answer in answers]
+        if len(ids) == 1 and not self.method.own_engine:
+            return [continued_logprob(self.full, ids[0], outputs[0])]
+        return full_logprob(self.decoding, self.full, ids, outputs)
 
     def _replays(self, example: Example) -> bool:
         """Whether the method can differ on the full model's tokens, and the example is to be replayed."""

@@ -5,7 +5,9 @@ import json
 import pytest
 from bench import rows_of, untimed
 
+from runners.decoding import Decoding
 from runners.errors import RunError
+from runners.pair import Pair
 from runners.rescore import rescore
 from runners.schema import samples_table
 from tasks.mtbench import TEMPERATURES
@@ -153,3 +155,46 @@ def test_a_chat_that_does_not_fit_loses_the_end_of_its_longest_message(bench, tm
         assert row["prompt"].startswith("<user>Summarize the following") and row["prompt"].endswith(
             "<assistant>"
         )
+
+
+def test_a_resumed_run_has_one_scoring(bench, monkeypatch, tmp_path):
+    """What was written before an interruption is scored like the rest, whatever scoring it was begun with."""
+    rows = [{"question": f"Is {n} the name of Bob?", "answers": ["BOB"]} for n in range(8)]
+    (tmp_path / "leaky.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    overrides = ["task.source=file", f"task.path={tmp_path / 'leaky.jsonl'}", *SHORT]
+    ask, asked = Pair.rows, []
+
+    def until_the_third(self, examples, number):
+        asked.append(number)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return ask(self, examples, number)
+
+    monkeypatch.setattr(Pair, "rows", until_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(*overrides, "task.scoring=legacy_leaky")
+    monkeypatch.setattr(Pair, "rows", ask)
+    finished = bench.run(*overrides, "task.scoring=contains")
+    assert {row["quality"] for row in rows_of(finished)} == {0.0}
+    assert finished.metrics["quality_metric"] == "contains"
+
+
+def test_a_later_turn_that_may_not_fit_is_told_at_once(bench, talks):
+    with pytest.raises(RunError, match=r"turn 1 of example .* may have .* tokens, 45 fit"):
+        bench.run(*talks, "max_prompt_tokens=45")
+    for row in bench.rows(*talks, "max_prompt_tokens=45", "on_overflow=truncate"):
+        assert row["prompt_tokens"] <= 45
+
+
+def test_calibration_decodes_at_the_temperatures_of_the_task(bench, talks, monkeypatch):
+    seen, run = [], Decoding.run
+
+    def noting(self, method, prompts, keys, temperature=None):
+        seen.append((keys[0][0], temperature))
+        return run(self, method, prompts, keys, temperature)
+
+    monkeypatch.setattr(Decoding, "run", noting)
+    with pytest.raises(RunError, match=r"decode steps|reach"):
+        bench.run(*talks, "method=random_ffn", "method.target_skip=0.2", "runner.calibration_prompts=16")
+    solving = [temperature for name, temperature in seen if name.startswith("c")]
+    assert {0.0, 0.1, 0.7} == set(solving)

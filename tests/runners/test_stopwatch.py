@@ -147,7 +147,7 @@ def test_sides_take_turns_in_going_first(bench, monkeypatch):
     went = []
     decode = Decoding.run
 
-    def watched(self, method, prompts, keys):
+    def watched(self, method, prompts, keys, temperature):
         went.append((keys[0][0], type(method).__name__))
         return decode(self, method, prompts, keys)
 

@@ -1,0 +1,83 @@
+"""Results by category, and every score."""
+
+import pandas as pd
+import pytest
+
+from analysis.__main__ import report
+from analysis.breakdown import by_category, by_score
+from runners.schema import metrics_json, samples_table
+from runners.storage import RunFolder
+
+
+def row(example, category, quality, full, **more):
+    return {
+        "run_id": "r",
+        "task": "summarization",
+        "example_id": example,
+        "turn": 0,
+        "category": category,
+        "quality": quality,
+        "full_quality": full,
+        "collapsed": False,
+        "hallucinated": quality < 0.3,
+        "full_hallucinated": False,
+        "scores": {"rouge1": quality, "rouge2": quality / 2},
+        "full_scores": {"rouge1": full, "rouge2": full / 2},
+        **more,
+    }
+
+
+ROWS = [row("a", "short", 0.2, 0.4), row("b", "short", 0.4, 0.4), row("c", "long", 0.1, 0.5)]
+
+
+def frame(rows):
+    return samples_table(rows).to_pandas(maps_as_pydicts="strict")
+
+
+def test_by_category():
+    found = by_category(frame(ROWS), {"r": "ffnskip", "other": "x"}).set_index("category")
+    assert list(found.index) == ["long", "short"] and set(found.method) == {"ffnskip"}
+    short = found.loc["short"]
+    assert (short.answers, short.quality, short.full) == ("2", "0.300", "0.400")
+    assert short.difference == "-0.100 [-0.200, +0.000]"
+    assert (short.hallucinated, short["full hallucinated"], short.collapsed) == ("50 %", "0 %", "0 %")
+    # One answer has no interval.
+    assert found.loc["long"].difference == "-0.400"
+
+
+def test_what_has_no_category_or_name_is_left_out():
+    assert by_category(frame([row("a", None, 0.2, 0.4)]), {"r": "x"}).empty
+    assert by_category(frame(ROWS), {"other": "x"}).empty and by_score(frame(ROWS), {}).empty
+
+
+def test_what_is_unknown_is_a_dash():
+    unknown = row("a", "math", 0.5, 0.5) | {"quality": None, "hallucinated": None, "full_hallucinated": None}
+    (found,) = by_category(frame([unknown]), {"r": "x"}).to_dict("records")
+    assert (found["quality"], found["difference"], found["hallucinated"]) == ("–", "–", "–")
+
+
+def test_by_score():
+    found = by_score(frame(ROWS), {"r": "ffnskip"}).set_index("score")
+    assert found.loc["rouge1", "mean"] == "0.233" and found.loc["rouge1", "full"] == "0.433"
+    assert found.loc["rouge2", "mean"] == "0.117"
+    alone = [one | {"full_scores": None} for one in ROWS]
+    assert by_score(frame(alone), {"r": "x"})["full"].tolist() == ["–", "–"]
+
+
+@pytest.mark.parametrize("tasks", [1, 2])
+def test_the_report_has_a_part_for_every_setting(tmp_path, tasks):
+    import pyarrow.parquet as pq
+
+    for number in range(tasks):
+        folder = tmp_path / f"r{number}"
+        folder.mkdir()
+        rows = [one | {"run_id": folder.name} for one in ROWS]
+        record = {"run_id": folder.name, "model": f"m{number}", "task": "summarization", "method": "full"}
+        (folder / "metrics.json").write_text(metrics_json(record))
+        pq.write_table(samples_table(rows), folder / "samples.parquet")
+        RunFolder(tmp_path, folder.name).path.joinpath("DONE").touch()
+    report(tmp_path, tmp_path / "out")
+    for name in ("categories.md", "scores.md"):
+        text = (tmp_path / "out" / name).read_text()
+        assert text.count("## m") == tasks and "| full |" in text
+    assert isinstance(pd.read_csv(tmp_path / "out" / "metrics.csv"), pd.DataFrame)

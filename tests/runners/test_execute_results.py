@@ -55,7 +55,13 @@ def test_metrics_say_what_was_run(bench):
         **{"batch_policy": "gather", "skip_in_prefill": False, "dtype": "float32", "device": "cpu"},
         **{"threads": 1, "batch_size": 2, "max_new_tokens": 24, "temperature": 0, "limit": 4},
         **{"engine_layer": "fused", "baseline": "paired", "examples": 4, "quality_metric": "contains"},
-        **{"task_version": "1", "peak_memory_kind": "process", "energy_j": None},
+        **{
+            "task_version": "2",
+            "hallucination_metric": "wrong answers",
+            "judge": None,
+            "peak_memory_kind": "process",
+            "energy_j": None,
+        },
     }
     assert {name: metrics[name] for name in said} == said
     assert json.loads(metrics["method_params"])["share"] == 0.5

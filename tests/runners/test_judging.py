@@ -1,9 +1,11 @@
 """Finished runs before a judge: asked once, kept at once, paid once."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -29,9 +31,12 @@ OWN = {"name": "openai", "base_url": "http://127.0.0.1:9/v1"}
 CONFIG = JudgeConfig(**OWN, model="judge-1", price_in=2.0, price_out=8.0, concurrency=2)
 
 
+_FINISHED = {}
+
+
 @pytest.fixture
-def talks(bench, tmp_path):
-    """A finished run of conversations in which the method differs from the full model here and there."""
+def talks(bench, tmp_path, tmp_path_factory):
+    """A finished run of conversations in which the method differs from the full model; made once, copied."""
     rows = [
         {
             "question_id": number,
@@ -46,11 +51,20 @@ def talks(bench, tmp_path):
     ]
     for name, content in (("talks", rows), ("other", other)):
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, content)))
-    return bench.run(
+    if "run" in _FINISHED:
+        run, kept = _FINISHED["run"]
+        folder = bench.results / run.folder.name
+        shutil.copytree(kept, folder)
+        return dataclasses.replace(run, folder=folder)
+    run = bench.run(
         *("method=random_ffn", "method.share=0.5", "task=mtbench", "task.source=file", "limit=8"),
         *(f"task.path={tmp_path / 'talks.jsonl'}", f"task.calibration_path={tmp_path / 'other.jsonl'}"),
         *("task.names=rules", "max_new_tokens=4"),
     )
+    kept = tmp_path_factory.mktemp("judged") / run.folder.name
+    shutil.copytree(run.folder, kept)
+    _FINISHED["run"] = (run, kept)
+    return run
 
 
 class Judge:
@@ -275,14 +289,16 @@ def test_the_command(bench, talks, command, monkeypatch):
 def test_a_run_is_judged_at_its_end(bench, talks, monkeypatch, tmp_path):
     judge = Judge(lambda text, number: "[[6]]")
     monkeypatch.setattr("runners.judging.endpoint", lambda config: judge)
-    again = bench.run(
-        *("method=random_ffn", "method.share=0.5", "task=mtbench", "task.source=file", "limit=8"),
+    overrides = [
+        *("method=full", "task=mtbench", "task.source=file", "limit=2", "max_new_tokens=4"),
         *(f"task.path={tmp_path / 'talks.jsonl'}", f"task.calibration_path={tmp_path / 'other.jsonl'}"),
-        *("task.names=rules", "max_new_tokens=4", "judge=openai", "judge.model=m"),
-        "judge.base_url=http://127.0.0.1:9/v1",
-    )
-    assert again.folder == talks.folder and not again.fresh, "a judge is no part of what a run is"
+    ]
+    named = ["judge=openai", "judge.model=m", "judge.base_url=http://127.0.0.1:9/v1"]
+    first = bench.run(*overrides)
+    again = bench.run(*overrides, *named)
+    assert again.folder == first.folder and not again.fresh, "a judge is no part of what a run is"
     assert again.metrics["judge_score"] == 6 and judge.asked
+    assert bench.run(*overrides, *named, "force=true").metrics["judge_score"] == 6
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_one_row_has_values_and_no_intervals():
     )
     assert (record["speedup"], record["quality"], record["quality_delta"]) == (2.0, 1.0, 1.0)
     ends = [name for name in record if name.endswith(("_lo", "_hi"))]
-    assert len(ends) == 8
+    assert len(ends) == 10
     assert all(record[name] is None for name in [*ends, "quality_p", "quality_mde"])
 
 

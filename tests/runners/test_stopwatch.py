@@ -147,9 +147,9 @@ def test_sides_take_turns_in_going_first(bench, monkeypatch):
     went = []
     decode = Decoding.run
 
-    def watched(self, method, prompts, keys, temperature):
+    def watched(self, method, prompts, keys, *temperature):
         went.append((keys[0][0], type(method).__name__))
-        return decode(self, method, prompts, keys)
+        return decode(self, method, prompts, keys, *temperature)
 
     monkeypatch.setattr(Decoding, "run", watched)
     rows = bench.rows("limit=4", "method=random_ffn", "method.share=0.5")

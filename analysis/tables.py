@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from runners.schema import setting, settings_apart
-from runners.statistics import holm
+from runners.statistics import corrected_p_values
 
 UNKNOWN = "–"
 Record = dict[str, Any]
@@ -112,9 +112,7 @@ def comparison(metrics: pd.DataFrame) -> pd.DataFrame:
     records = sorted(
         records_of(metrics), key=lambda one: (one["method"], one.get("realised_skip_weighted") or 0)
     )
-    # A lossless method has nothing to be tested for.
-    tested = [None if one.get("lossless") else one.get("quality_p") for one in records]
-    for record, p in zip(records, holm(tested), strict=True):
+    for record, p in zip(records, corrected_p_values(records), strict=True):
         record[HOLM] = p
     rows = [[method(record, records), *(column.run(record) for column in COLUMNS)] for record in records]
     beside = next((record for record in records if record.get("full_quality") is not None), None)

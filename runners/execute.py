@@ -85,8 +85,7 @@ def execute(job: Job) -> Finished:
     conditions = identity.conditions(job, model_revision(job.model), max_new_tokens)
     root = Path(settings.results_dir)
     _check_folder(root)
-    # What scoring and judging need is looked for now, and not when the answers are there.
-    _ = task.hallucination_metric
+    # What judging needs is looked for now, and not when the answers are there.
     check_judge(job.judge, job.task_name, job.runner.baseline)
     run = RunFolder(root, identity.run_id(job, conditions, task, examples, calibration))
     if run.is_done() and not settings.force:

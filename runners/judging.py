@@ -14,8 +14,8 @@ from tqdm import tqdm
 from runners.errors import RunError
 from runners.identity import digest
 from runners.judge_metrics import judge_metrics, judgements_table
-from runners.storage import RunFolder
-from runners.verdict_store import Verdict, VerdictStore
+from runners.storage import finished_run
+from runners.verdict_store import VerdictStore
 from tasks.judges.config import JudgeConfig
 from tasks.judges.endpoint import Complete, JudgeUnreachableError, endpoint
 from tasks.judges.prompts import Asked, PromptBook, Turn
@@ -54,15 +54,19 @@ def check_judge(config: JudgeConfig, task: str, baseline: str | None) -> None:
     """
     if config.name == "none":
         return
+    _check_run(config, task, baseline)
+    PromptBook(config.prompts)
+    if config.name == "openai":
+        endpoint(config)
+
+
+def _check_run(config: JudgeConfig, task: str, baseline: str | None) -> None:
     if task not in JUDGED:
         raise RunError(f"task={task} has right answers and is not judged; judged are: {', '.join(JUDGED)}")
     if config.mode != "single" and baseline == "none":
         raise RunError(
             f"judge.mode={config.mode} needs the full model's answers, and runner.baseline is none"
         )
-    PromptBook(config.prompts)
-    if config.name == "openai":
-        endpoint(config)
 
 
 def judge_label(config: JudgeConfig, book: PromptBook, store: VerdictStore) -> str:
@@ -92,16 +96,11 @@ def judge_run(path: Path, config: JudgeConfig, complete: Complete | None = None)
         The run is not finished or of a task that is not judged; the judge refuses or is not there. Verdicts
         that were given are kept, and not asked for again.
     """
-    if not path.is_dir():
-        raise RunError(f"{path} is not a folder; give the folder of a finished run, results/<run_id>")
-    run = RunFolder(path.resolve().parent, path.resolve().name)
-    if not run.is_done():
-        raise RunError(f"{path} is not a finished run (it has no DONE); run its command again to finish it")
+    run = finished_run(path)
     book = PromptBook(config.prompts)
     with run.lock():
         rows, metrics = run.read_rows(), run.read_metrics()
-        if metrics["task"] not in JUDGED or metrics["baseline"] == "none":
-            check_judge(config, metrics["task"], metrics["baseline"])
+        _check_run(config, metrics["task"], metrics["baseline"])
         questions = list(questions_of(rows, metrics["task"], book, config.mode))
         store = VerdictStore(config)
         failed = _ask_all([one.asked for one in questions if one.asked], store, config, complete)
@@ -228,7 +227,7 @@ def _judged(question: Question, store: VerdictStore) -> dict[str, Any]:
     }
     if asked is None:
         return {**found, "winner": "tie", "parsed": True}
-    verdict: Verdict | None = store.get(asked)
+    verdict = store.get(asked)
     if verdict is None:
         return {**found, "parsed": None}
     found |= {

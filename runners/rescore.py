@@ -11,7 +11,7 @@ from runners.errors import RunError
 from runners.metrics import summarise
 from runners.pair import scored
 from runners.reuse import stored_config
-from runners.storage import RunFolder
+from runners.storage import finished_run
 from tasks import registry as tasks
 from tasks.base import Task
 
@@ -36,11 +36,7 @@ def rescore(path: Path, options: Mapping[str, Any] | None = None) -> dict[str, A
     RunError
         No finished run is there.
     """
-    if not path.is_dir():
-        raise RunError(f"{path} is not a folder; give the folder of a finished run, results/<run_id>")
-    run = RunFolder(path.resolve().parent, path.resolve().name)
-    if not run.is_done():
-        raise RunError(f"{path} is not a finished run (it has no DONE); run its command again to finish it")
+    run = finished_run(path)
     with run.lock():
         config = stored_config(run)
         task = _task(config["task"], options or {})

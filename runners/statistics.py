@@ -5,8 +5,8 @@ resampled together. Every quantity here is a function of column sums (a mean is 
 of two ratios), so one bootstrap of sums serves them all. Nothing returns NaN; what cannot be known is None.
 """
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -139,6 +139,14 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         least = max(least, min(1.0, p * (len(known) - rank)))
         corrected[place] = least
     return corrected
+
+
+def corrected_p_values(records: Sequence[Mapping[str, Any]]) -> list[float | None]:
+    """Return Holm's correction of the `quality_p` of metrics records that stand in one table.
+
+    A lossless method has nothing to be tested for, and does not count.
+    """
+    return holm([None if record.get("lossless") else record.get("quality_p") for record in records])
 
 
 def clustered_standard_error(values: ArrayLike, clusters: Sequence[Hashable] | None = None) -> float | None:

@@ -216,3 +216,19 @@ def find_runs(root: Path | str) -> list[RunFolder]:
             return []
         names = sorted(entry.name for entry in root.iterdir() if (entry / DONE).is_file())
     return [RunFolder(root, name) for name in names if _RUN_ID.fullmatch(name)]
+
+
+def finished_run(path: Path) -> RunFolder:
+    """The run in a folder, results/<run_id>.
+
+    Raises
+    ------
+    RunError
+        No finished run is there.
+    """
+    if not path.is_dir():
+        raise RunError(f"{path} is not a folder; give the folder of a finished run, results/<run_id>")
+    run = RunFolder(path.resolve().parent, path.resolve().name)
+    if not run.is_done():
+        raise RunError(f"{path} is not a finished run (it has no DONE); run its command again to finish it")
+    return run

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from runners.schema import setting
-from runners.statistics import holm
+from runners.statistics import corrected_p_values
 from runners.table_rows import ROWS, heading, title
 from runners.verdict import sentences
 
@@ -107,16 +107,11 @@ def _group(title: str, records: list[Record], width: int) -> str:
     return "\n".join([*parts, ""])
 
 
-def _family(records: Sequence[Record]) -> list[float | None]:
-    """The p-values that are tested together: a lossless method has nothing to be tested for."""
-    return [None if record.get("lossless") else record.get("quality_p") for record in records]
-
-
 def _corrected(records: Sequence[Record]) -> list[str]:
     """The p-values once more, corrected for there being several."""
     corrected = [
         (" ".join(heading(record, records)), p)
-        for record, p in zip(records, holm(_family(records)), strict=True)
+        for record, p in zip(records, corrected_p_values(records), strict=True)
         if p is not None
     ]
     if len(corrected) < 2:

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -16,11 +15,6 @@ from tasks.judges.endpoint import Reply
 from tasks.judges.prompts import Asked
 
 
-@dataclass(frozen=True)
-class Verdict(Reply):
-    """A reply that is kept."""
-
-
 class VerdictStore:
     """The verdicts of one judge, in a file of the user's cache folder to which lines are only added.
 
@@ -28,8 +22,6 @@ class VerdictStore:
     ----------
     name : str
         Stands for the judge and its options.
-    added : int
-        Verdicts that came in through this object.
     """
 
     def __init__(self, config: JudgeConfig) -> None:
@@ -41,8 +33,7 @@ class VerdictStore:
         self.name = hashlib.sha256(json.dumps(self._judge).encode()).hexdigest()[:16]
         self._path = cache_root() / "verdicts" / f"{self.name}.jsonl"
         self._lock = Lock()
-        self.added = 0
-        self._known: dict[str, Verdict] = {}
+        self._known: dict[str, Reply] = {}
         with explained("create", self._path.parent):
             self._path.parent.mkdir(parents=True, exist_ok=True)
         with explained("read", self._path):
@@ -54,7 +45,7 @@ class VerdictStore:
         try:
             record: dict[str, Any] = json.loads(line)
             key = record.pop("key")
-            self._known[key] = Verdict(**record)
+            self._known[key] = Reply(**record)
         except (ValueError, KeyError, TypeError, AttributeError):
             # Cut short when a process was killed: that one is asked again.
             return
@@ -64,18 +55,16 @@ class VerdictStore:
         content = json.dumps([self._judge, asked.messages], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(content.encode("utf-8", "backslashreplace")).hexdigest()
 
-    def get(self, asked: Asked) -> Verdict | None:
+    def get(self, asked: Asked) -> Reply | None:
         """The verdict on a question, if it was given before."""
         return self._known.get(self.key(asked))
 
     def add(self, asked: Asked, reply: Reply) -> None:
         """Keep a verdict; it is on disk when this returns."""
-        verdict = Verdict(**dataclasses.asdict(reply))
-        record = {"key": self.key(asked), **dataclasses.asdict(verdict)}
+        record = {"key": self.key(asked), **dataclasses.asdict(reply)}
         # A line of its own also after one that was cut short; one write, so that processes do not mix.
         line = f"\n{json.dumps(record)}\n".encode("utf-8", "backslashreplace")
         with self._lock, explained("write", self._path), open(self._path, "ab", buffering=0) as file:
             file.write(line)
             os.fsync(file.fileno())
-            self._known[record["key"]] = verdict
-            self.added += 1
+            self._known[record["key"]] = reply

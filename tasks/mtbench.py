@@ -7,12 +7,11 @@ how far an answer agrees with the full model's: it says what a method changes, n
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from tasks.base import Answer, Example, Message, Score, Task
 from tasks.config import TaskConfig, check_choice
 from tasks.scoring.collapse import collapse_scores, has_collapsed
-from tasks.scoring.finders import FINDERS, Finder, finder
+from tasks.scoring.finders import check_names, finder
 from tasks.scoring.rouge import agreement
 from tasks.scoring.support import unsupported
 from tasks.sources.identifiers import with_ids
@@ -58,7 +57,7 @@ class MTBenchConfig(TaskConfig):
         super().__post_init__()
         check_choice("format", self.format, ("auto", "jsonl"))
         check_choice("temperatures", self.temperatures, ("category", "shared"))
-        check_choice("names", self.names, FINDERS)
+        check_names(self.names)
 
 
 class MTBench(Task):
@@ -73,15 +72,6 @@ class MTBench(Task):
     def quality_metric(self) -> str:
         """`agreement`."""
         return "agreement"
-
-    @property
-    def hallucination_metric(self) -> None:
-        """None; a finder of names that is asked for and not there is told here too."""
-        _ = self._finder
-
-    @cached_property
-    def _finder(self) -> Finder:
-        return finder(self.config.names)
 
     def examples_from(self, records: Sequence[Record]) -> list[Example]:
         """Read {question_id, category, turns}, with a `reference` a turn where there is one."""
@@ -129,7 +119,9 @@ class MTBench(Task):
         scores |= {
             "agreement": agreement(answer.text, other.text),
             "shared_prefix": shared_prefix(answer.output_ids, other.output_ids),
-            "unsupported": float(len(unsupported(answer.text, [answer.prompt, other.text], self._finder))),
+            "unsupported": float(
+                len(unsupported(answer.text, [answer.prompt, other.text], finder(self.config.names)))
+            ),
         }
         return Score(scores["agreement"], None, collapsed, scores)
 

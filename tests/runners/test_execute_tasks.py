@@ -7,7 +7,6 @@ from bench import rows_of, untimed
 
 from runners.decoding import Decoding
 from runners.errors import RunError
-from runners.pair import Pair
 from runners.rescore import rescore
 from runners.schema import samples_table
 from tasks.mtbench import TEMPERATURES
@@ -162,18 +161,7 @@ def test_a_resumed_run_has_one_scoring(bench, monkeypatch, tmp_path):
     rows = [{"question": f"Is {n} the name of Bob?", "answers": ["BOB"]} for n in range(8)]
     (tmp_path / "leaky.jsonl").write_text("\n".join(map(json.dumps, rows)))
     overrides = ["task.source=file", f"task.path={tmp_path / 'leaky.jsonl'}", *SHORT]
-    ask, asked = Pair.rows, []
-
-    def until_the_third(self, examples, number):
-        asked.append(number)
-        if len(asked) == 3:
-            raise KeyboardInterrupt
-        return ask(self, examples, number)
-
-    monkeypatch.setattr(Pair, "rows", until_the_third)
-    with pytest.raises(KeyboardInterrupt):
-        bench.run(*overrides, "task.scoring=legacy_leaky")
-    monkeypatch.setattr(Pair, "rows", ask)
+    bench.interrupted(monkeypatch, 2, *overrides, "task.scoring=legacy_leaky")
     finished = bench.run(*overrides, "task.scoring=contains")
     assert {row["quality"] for row in rows_of(finished)} == {0.0}
     assert finished.metrics["quality_metric"] == "contains"

@@ -4,58 +4,30 @@ import argparse
 import sys
 from pathlib import Path
 
-from analysis.breakdown import by_category, by_score
-from analysis.frames import AnalysisError, load_metrics, load_samples
-from analysis.tables import markdown, run_names, settings, table
-
-
-def report(root: Path, out: Path) -> str:
-    """Write the tables of a results folder and return the comparison as Markdown.
-
-    Raises
-    ------
-    AnalysisError
-        There is nothing to report, or the files cannot be read or written.
-    """
-    metrics = load_metrics(root)
-    if metrics.empty:
-        raise AnalysisError(f"{root} holds no finished run")
-    text = markdown(metrics)
-    samples = load_samples(root)
-    files = {"tables.md": text, "categories.md": "", "scores.md": ""}
-    for title, runs in settings(metrics):
-        names = run_names(runs)
-        for file, frame in (
-            ("categories.md", by_category(samples, names)),
-            ("scores.md", by_score(samples, names)),
-        ):
-            if not frame.empty:
-                files[file] += f"## {title}\n\n{table(frame)}\n\n"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (out / name).write_text(content, encoding="utf-8")
-        metrics.to_csv(out / "metrics.csv", index=False)
-    except OSError as error:
-        raise AnalysisError(f"cannot write {error.filename or out}: {error.strerror}") from error
-    return text
+from analysis.frames import AnalysisError
+from analysis.report import write_report
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
     commands = parser.add_subparsers(required=True, dest="command")
-    command = commands.add_parser("report", help="tables of all finished runs in a results folder")
+    command = commands.add_parser(
+        "report", help="tables and figures of all finished runs in a results folder"
+    )
     command.add_argument("results", type=Path)
     command.add_argument("--out", type=Path, help="default: <results>/report")
     given = parser.parse_args(arguments)
     out = given.out or given.results / "report"
     try:
-        print(report(given.results, out))
+        report = write_report(given.results, out)
     except AnalysisError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(f"Written to {out}: tables.md, categories.md, scores.md, metrics.csv")
+    print(report.text)
+    for remark in report.remarks:
+        print(remark)
+    print(f"Written to {out}: {', '.join(sorted(path.name for path in report.files))}")
 
 
 if __name__ == "__main__":

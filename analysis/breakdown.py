@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from analysis.tables import UNKNOWN
+from analysis.tables import UNKNOWN, records_of
 from runners.statistics import clustered_mean_interval
 
 
-def by_category(samples: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
-    """Quality by run and category, beside the full model's, as text.
+def category_values(samples: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
+    """Quality by run and category, beside the full model's.
 
     Parameters
     ----------
@@ -19,7 +19,8 @@ def by_category(samples: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a run and category; empty if no row has a category.
+        One row a run and category; empty if no row has a category. `difference` is the mean over pairs, with
+        its 95 % limits.
     """
     known = samples[samples["run_id"].isin(names.keys()) & samples["category"].notna()]
     rows = []
@@ -31,51 +32,80 @@ def by_category(samples: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
             {
                 "task": task,
                 "category": category,
+                "run_id": run_id,
                 "method": names[run_id],
-                "answers": str(len(group)),
+                "answers": len(group),
                 "quality": _mean(group["quality"]),
-                "full": _mean(group["full_quality"]),
-                "difference": _interval(delta.estimate, delta.lo, delta.hi),
-                "collapsed": _share(group["collapsed"]),
-                "hallucinated": _share(group["hallucinated"]),
-                "full hallucinated": _share(group["full_hallucinated"]),
+                "full_quality": _mean(group["full_quality"]),
+                "difference": delta.estimate,
+                "difference_lo": delta.lo,
+                "difference_hi": delta.hi,
+                "collapsed": _mean(group["collapsed"]),
+                "hallucinated": _mean(group["hallucinated"]),
+                "full_hallucinated": _mean(group["full_hallucinated"]),
             }
         )
     return pd.DataFrame(rows)
 
 
-def by_score(samples: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
-    """The mean of every score by run, and the full model's, as text; parameters as in `by_category`."""
+def category_text(values: pd.DataFrame) -> pd.DataFrame:
+    """A frame of `category_values` as text."""
+    return pd.DataFrame(
+        {
+            "task": one["task"],
+            "category": one["category"],
+            "method": one["method"],
+            "answers": str(one["answers"]),
+            "quality": _fixed(one["quality"]),
+            "full": _fixed(one["full_quality"]),
+            "difference": _interval(one["difference"], one["difference_lo"], one["difference_hi"]),
+            "collapsed": _share(one["collapsed"]),
+            "hallucinated": _share(one["hallucinated"]),
+            "full hallucinated": _share(one["full_hallucinated"]),
+        }
+        for one in records_of(values)
+    )
+
+
+def score_values(samples: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
+    """The mean of every score by run, and the full model's; parameters as in `category_values`."""
     known = samples[samples["run_id"].isin(names.keys())]
-    rows = []
-    for (task, run_id), group in known.groupby(["task", "run_id"], sort=True):
-        own, full = (
-            pd.DataFrame([scores for scores in group[column] if scores])
-            for column in ("scores", "full_scores")
-        )
-        for score in own.columns:
-            theirs = full[score] if score in full else pd.Series(dtype=float)
-            rows.append(
-                {
-                    "task": task,
-                    "score": score,
-                    "method": names[run_id],
-                    "mean": _mean(own[score]),
-                    "full": _mean(theirs),
-                }
-            )
-    frame = pd.DataFrame(rows)
-    return frame if frame.empty else frame.sort_values(["task", "score", "method"], kind="stable")
+    keys = ["task", "run_id", "score"]
+    own, full = _means(known, "scores", "mean"), _means(known, "full_scores", "full")
+    frame = own.merge(full, how="left", on=keys)
+    frame.insert(2, "method", frame["run_id"].map(names))
+    return frame.sort_values(["task", "score", "method"], kind="stable", ignore_index=True)
 
 
-def _mean(values: pd.Series) -> str:
+def score_text(values: pd.DataFrame) -> pd.DataFrame:
+    """A frame of `score_values` as text."""
+    columns = ["task", "score", "method", "mean", "full"]
+    numbers = {name: values[name].map(_fixed) for name in ("mean", "full")}
+    return values.assign(**numbers)[columns]
+
+
+def _means(samples: pd.DataFrame, column: str, name: str) -> pd.DataFrame:
+    """Means of a column of scores: one row a task, run and score that has any."""
+    scored = samples[samples[column].notna()]
+    runs = pd.MultiIndex.from_frame(scored[["task", "run_id"]])
+    scores = pd.DataFrame(scored[column].tolist(), index=runs)
+    if scores.empty:
+        return pd.DataFrame(columns=["task", "run_id", "score", name], dtype="object")
+    means = scores.groupby(level=["task", "run_id"]).mean().rename_axis(columns="score")
+    return means.stack().dropna().rename(name).reset_index()
+
+
+def _mean(values: pd.Series) -> float | None:
     values = values.dropna()
-    return UNKNOWN if values.empty else f"{values.astype(float).mean():.3f}"
+    return None if values.empty else float(values.astype(float).mean())
 
 
-def _share(values: pd.Series) -> str:
-    values = values.dropna()
-    return UNKNOWN if values.empty else f"{100 * values.astype(float).mean():.0f} %"
+def _fixed(value: float | None) -> str:
+    return UNKNOWN if value is None or pd.isna(value) else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{100 * value:.0f} %"
 
 
 def _interval(estimate: float | None, lo: float | None, hi: float | None) -> str:

@@ -1,13 +1,19 @@
 """A results folder as two frames."""
 
 import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
-from runners.schema import METRICS, SAMPLES, metrics_record
+from runners.schema import METRICS, SAMPLES, metrics_record, metrics_table
 
 
 class AnalysisError(Exception):
@@ -28,6 +34,13 @@ def finished_runs(root: Path | str) -> list[Path]:
     return sorted({done.parent for pattern in ("DONE", "*/DONE") for done in root.glob(pattern)})
 
 
+def unfinished_runs(root: Path | str) -> list[Path]:
+    """Folders of runs that have begun and not ended, by name."""
+    root = Path(root)
+    begun = {found.parent for pattern in ("config.yaml", "*/config.yaml") for found in root.glob(pattern)}
+    return sorted(run for run in begun if not (run / "DONE").exists())
+
+
 def load_metrics(root: Path | str) -> pd.DataFrame:
     """One row a finished run, with all columns of `runners.schema.METRICS`; what is unknown is missing.
 
@@ -36,33 +49,68 @@ def load_metrics(root: Path | str) -> pd.DataFrame:
     AnalysisError
         No such folder, or a file in it is damaged.
     """
-    records = []
-    for run in finished_runs(root):
-        path = run / "metrics.json"
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(record, dict):
-                raise ValueError("it is not a record")
-            # A later version may have metrics that this one does not know.
-            records.append(metrics_record({name: record.get(name) for name in METRICS.names}))
-        except (OSError, ValueError) as error:
-            raise AnalysisError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    return pa.Table.from_pylist(records, schema=METRICS).to_pandas()
+    runs = finished_runs(root)
+    records = [_record(run / "metrics.json") for run in runs]
+    try:
+        table = metrics_table(records)
+    except ValueError:
+        for run, record in zip(runs, records, strict=True):
+            with _naming(run / "metrics.json"):
+                metrics_record(record)
+        raise
+    return table.to_pandas()
 
 
-def load_samples(root: Path | str) -> pd.DataFrame:
-    """One row a turn of every finished run, with all columns of `runners.schema.SAMPLES`.
+def load_samples(root: Path | str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """One row a turn of every finished run.
+
+    Parameters
+    ----------
+    root
+        A results folder.
+    columns
+        Which columns of `runners.schema.SAMPLES`; None: all. Few are much faster.
 
     Raises
     ------
     AnalysisError
         No such folder, or a file in it is damaged.
     """
-    files = [str(run / "samples.parquet") for run in finished_runs(root)]
-    if not files:
-        return SAMPLES.empty_table().to_pandas()
+    schema = SAMPLES if columns is None else pa.schema([SAMPLES.field(name) for name in columns])
+    files = [run / "samples.parquet" for run in finished_runs(root)]
+    # One thread a file; Arrow's own datasets take longer over many small ones.
+    with ThreadPoolExecutor(os.cpu_count()) as readers:
+        tables = list(readers.map(partial(_samples, schema=schema), files))
+    return pa.concat_tables(tables or [schema.empty_table()]).to_pandas(maps_as_pydicts="strict")
+
+
+def _samples(path: Path, schema: pa.Schema) -> pa.Table:
+    with _naming(path):
+        file = pq.ParquetFile(path)
+        there = set(file.schema_arrow.names)
+        table = file.read([name for name in schema.names if name in there], use_threads=False)
+        if table.schema == schema:
+            return table
+        # A run of an earlier version lacks columns.
+        filled = [
+            table[field.name].cast(field.type) if field.name in there else pa.nulls(len(table), field.type)
+            for field in schema
+        ]
+        return pa.Table.from_arrays(filled, schema=schema)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    with _naming(path):
+        record = json.loads(path.read_bytes())
+        if not isinstance(record, dict):
+            raise ValueError("it is not a record")
+        # A later version may have metrics that this one does not know.
+        return {name: record.get(name) for name in METRICS.names}
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
     try:
-        table = ds.dataset(files, schema=SAMPLES, format="parquet").to_table()
-    except (OSError, pa.ArrowException) as error:
-        raise AnalysisError(f"samples cannot be read: {str(error).splitlines()[0]}") from error
-    return table.to_pandas(maps_as_pydicts="strict")
+        yield
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise AnalysisError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error

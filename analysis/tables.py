@@ -1,8 +1,9 @@
-"""The table of a comparison, as Markdown and CSV."""
+"""The table of a comparison: which runs stand beside each other, and what is said of them."""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -51,21 +52,42 @@ def method(record: Record, among: Sequence[Record]) -> str:
 
     A star marks a method whose paper trains the model, where nobody did.
     """
-    given, solved = parameters(record), record.get("solved_parameter")
+    given, solved = dict(parameters(record)), record.get("solved_parameter")
     if solved and record.get("solved_value") is not None:
         given[solved] = record["solved_value"]
-    others = [parameters(other) for other in among if other["method"] == record["method"]]
-    differing = [name for name in given if any(other.get(name) != given[name] for other in others)]
-    aside = {"target_skip", solved}
-    names = [name for name in (solved, *(name for name in differing if name not in aside)) if name in given]
+    names = [name for name in (solved, *_differing(record, among)) if name in given]
     said = ", ".join(f"{name}={_short(given[name])}" for name in names if given[name] is not None)
     star = "*" if record.get("untrained_ablation") else ""
     return f"{record['method']}{star}" + (f" ({said})" if said else "")
 
 
+def point_label(record: Record, among: Sequence[Record]) -> str:
+    """What tells a run from the others of its method, in few letters: values alone, the skip first."""
+    given = parameters(record)
+    asked = record.get("target_skip") if record.get("solved_parameter") else None
+    values = [asked, *(given[name] for name in _differing(record, among))]
+    return " ".join(_short(value) for value in values if value is not None)
+
+
+def _differing(record: Record, among: Sequence[Record]) -> list[str]:
+    """Parameters in which runs of the same method differ, without the skip asked for and what it solves."""
+    aside = {"target_skip", record.get("solved_parameter")}
+    given = parameters(record)
+    others = {other.get("method_params") for other in among if other["method"] == record["method"]}
+    parsed = [_parsed(text or "{}") for text in others]
+    return [
+        name for name in given if name not in aside and any(one.get(name) != given[name] for one in parsed)
+    ]
+
+
 def parameters(record: Record) -> Record:
     """The method's parameters."""
-    given = json.loads(record.get("method_params") or "{}")
+    return _parsed(record.get("method_params") or "{}")
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> Record:
+    given = json.loads(text)
     return given if isinstance(given, dict) else {}
 
 
@@ -75,11 +97,12 @@ def _short(value: Any) -> str:
 
 # What a record carries in addition: its p-value, corrected for the others of its table.
 HOLM = "quality_p_holm"
+SIGNIFICANT = 0.05
 COLUMNS = (
     Column("skip", number("realised_skip_weighted", "{:.2f}"), lambda record: "0"),
     Column("quality", number("quality", "{:.2f}"), number("full_quality", "{:.2f}")),
     Column("difference to full", number("quality_delta", "{:+.2f}", interval=True)),
-    Column("p (Holm)", lambda record: UNKNOWN if record.get(HOLM) is None else f"{record[HOLM]:.3f}"),
+    Column("p (Holm)", lambda record: _p_value(record)),
     Column("judge's grade", number("judge_score", "{:.2f}"), number("full_judge_score", "{:.2f}")),
     Column("new hallucinations", number("new_hallucination_rate", "{:.0f} %", 100)),
     Column(
@@ -93,27 +116,43 @@ COLUMNS = (
     Column("efficiency", number("efficiency", "{:.0f} %", 100)),
     Column("deciding", number("decision_bytes_share", "{:.0f} %", 100)),
 )
+_VALUES = (
+    *("run_id", "method", "method_params", "untrained_ablation", "lossless", "examples", "target_skip"),
+    *("realised_skip_weighted", "realised_skip_ffn", "realised_skip_attention"),
+    *("quality", "quality_lo", "quality_hi", "full_quality"),
+    *("quality_delta", "quality_delta_lo", "quality_delta_hi", "quality_p", HOLM, "quality_mde"),
+    *("new_hallucination_rate", "collapse_rate", "replay_agreement", "replay_kl"),
+    *("speedup", "speedup_lo", "speedup_hi", "ideal_speedup", "efficiency"),
+)
+_MARKS = (
+    "↓ worse, ↑ better than the full model: McNemar's exact test in pairs, p < 0.05 after Holm's correction "
+    "for the runs of this table."
+)
 _NOTE = "\\* untrained ablation: the method's paper trains the model for it, and this one was not."
 
 
 def records_of(metrics: pd.DataFrame) -> list[Record]:
     """Rows of a frame as records, missing values as None."""
-    return [
-        {
-            name: None if pd.api.types.is_scalar(value) and pd.isna(value) else value
-            for name, value in row.items()
-        }
-        for row in metrics.to_dict("records")
-    ]
+    return metrics.astype(object).where(metrics.notna(), None).to_dict("records")
+
+
+def mark(record: Record) -> str:
+    """↓ or ↑ where a run of `settings` is worse or better than the full model beyond chance, else nothing."""
+    p, delta = record.get(HOLM), record.get("quality_delta")
+    if p is None or delta is None or p >= SIGNIFICANT:
+        return ""
+    return "↓" if delta < 0 else "↑"
+
+
+def _p_value(record: Record) -> str:
+    return UNKNOWN if record.get(HOLM) is None else f"{record[HOLM]:.3f} {mark(record)}".strip()
 
 
 def comparison(metrics: pd.DataFrame) -> pd.DataFrame:
     """The runs of one setting as text, below the full model; by method and rising skip."""
-    records = sorted(
-        records_of(metrics), key=lambda one: (one["method"], one.get("realised_skip_weighted") or 0)
+    records = _corrected(
+        sorted(records_of(metrics), key=lambda one: (one["method"], one.get("realised_skip_weighted") or 0))
     )
-    for record, p in zip(records, corrected_p_values(records), strict=True):
-        record[HOLM] = p
     rows = [[method(record, records), *(column.run(record) for column in COLUMNS)] for record in records]
     beside = next((record for record in records if record.get("full_quality") is not None), None)
     if beside is not None:
@@ -124,15 +163,27 @@ def comparison(metrics: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns=[name for name in frame.columns[1:] if (own[name] == UNKNOWN).all()])
 
 
+def _corrected(records: list[Record]) -> list[Record]:
+    p_values = corrected_p_values(records)
+    return [record | {HOLM: p} for record, p in zip(records, p_values, strict=True)]
+
+
+def comparison_values(runs: Sequence[Record]) -> pd.DataFrame:
+    """The runs of one setting in numbers: names, what a figure shows with its limits, corrected p-values."""
+    names = run_names(runs)
+    rows = [{"run": names.get(one["run_id"]), **{name: one.get(name) for name in _VALUES}} for one in runs]
+    return pd.DataFrame(rows, columns=["run", *_VALUES])
+
+
 def run_names(runs: Sequence[Record]) -> dict[str, str]:
     """What each run is called beside the others, by run_id."""
     return {one["run_id"]: method(one, runs) for one in runs if one.get("run_id")}
 
 
 def settings(metrics: pd.DataFrame) -> list[tuple[str, list[Record]]]:
-    """The runs that may stand beside each other, with a title for them."""
+    """The runs that may stand beside each other, with a title for them and their corrected p-values."""
     records = sorted(records_of(metrics), key=_setting)
-    groups = [list(group) for _, group in groupby(records, key=_setting)]
+    groups = [_corrected(list(group)) for _, group in groupby(records, key=_setting)]
     return [(_title(runs, records), runs) for runs in groups]
 
 
@@ -145,6 +196,8 @@ def markdown(metrics: pd.DataFrame) -> str:
         if detectable:
             parts += [f"Differences in quality are detectable from {max(detectable):.2f} on.", ""]
         parts += [table(comparison(pd.DataFrame(runs))), ""]
+        if any(map(mark, runs)):
+            parts += [_MARKS, ""]
         if any(one.get("untrained_ablation") for one in runs):
             parts += [_NOTE, ""]
     return "\n".join(parts)

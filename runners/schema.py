@@ -9,6 +9,7 @@ import math
 import numbers
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +165,7 @@ def samples_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     ValueError
         A row has a key that is no column, or a value that does not fit its column.
     """
-    rows = list(rows)
-    for row in rows:
-        _refuse_unknown(row, SAMPLES, "samples")
-    return pa.Table.from_arrays(
-        [_column([row.get(field.name) for row in rows], field) for field in SAMPLES], schema=SAMPLES
-    )
+    return _table(rows, SAMPLES, "samples")
 
 
 def read_samples(path: Path | str) -> pa.Table:
@@ -209,8 +205,13 @@ def metrics_record(values: Mapping[str, Any]) -> dict[str, Any]:
     ValueError
         A key is no metric, or a value does not fit its field.
     """
-    _refuse_unknown(values, METRICS, "metrics")
-    return {field.name: _column([values.get(field.name)], field)[0].as_py() for field in METRICS}
+    record: dict[str, Any] = metrics_table([values]).to_pylist()[0]
+    return record
+
+
+def metrics_table(records: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Return records as an Arrow table with exactly the `METRICS` columns; as in `metrics_record`."""
+    return _table(records, METRICS, "metrics")
 
 
 def metrics_json(record: Mapping[str, Any]) -> str:
@@ -218,9 +219,25 @@ def metrics_json(record: Mapping[str, Any]) -> str:
     return json.dumps(metrics_record(record), indent=2, allow_nan=False) + "\n"
 
 
+def _table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, table: str) -> pa.Table:
+    rows = list(rows)
+    for row in rows:
+        _refuse_unknown(row, schema, table)
+    return pa.Table.from_arrays(
+        [_column([row.get(field.name) for row in rows], field) for field in schema], schema=schema
+    )
+
+
+@cache
+def _names(schema: pa.Schema) -> frozenset[str]:
+    """The columns of a schema, which makes a new list at every look."""
+    return frozenset(schema.names)
+
+
 def _refuse_unknown(values: Mapping[str, Any], schema: pa.Schema, table: str) -> None:
+    known = _names(schema)
     for name in values:
-        if name not in schema.names:
+        if name not in known:
             raise ValueError(f"unknown column {name!r} in {table}; the columns are in runners/schema.py")
 
 

@@ -6,6 +6,7 @@ of two ratios), so one bootstrap of sums serves them all. Nothing returns NaN; w
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-_CHUNK = 2_000_000  # random cluster numbers drawn at a time, which bounds the memory
+_CHUNK = 2_000_000  # random cluster numbers drawn at a time, or kept, which bounds the memory
 
 Floats = NDArray[np.float64]
 
@@ -60,7 +61,7 @@ def bootstrap_of_sums(
             return Interval(None, None, None)
         if len(totals) < 2:
             return Interval(estimate, None, None)
-        draws = statistic(_resampled_sums(totals, np.random.default_rng(seed), resamples))
+        draws = statistic(_resampled_sums(totals, seed, resamples))
     draws = draws[np.isfinite(draws)]
     if len(draws) < 0.95 * resamples:
         return Interval(estimate, None, None)
@@ -215,9 +216,12 @@ def _cluster_totals(columns: Floats, clusters: Sequence[Hashable] | None) -> Flo
     return totals
 
 
-def _resampled_sums(totals: Floats, generator: np.random.Generator, resamples: int) -> Floats:
+def _resampled_sums(totals: Floats, seed: int, resamples: int) -> Floats:
     """Draw as many clusters as there are, with replacement, and sum them: (resamples, k)."""
     count = len(totals)
+    if resamples * count <= _CHUNK:
+        return _times_drawn(count, seed, resamples) @ totals
+    generator = np.random.default_rng(seed)
     rows = max(1, _CHUNK // count)
     sums = np.empty((resamples, totals.shape[1]))
     for start in range(0, resamples, rows):
@@ -225,3 +229,15 @@ def _resampled_sums(totals: Floats, generator: np.random.Generator, resamples: i
         for column in range(totals.shape[1]):
             sums[start : start + rows, column] = totals[drawn, column].sum(axis=1)
     return sums
+
+
+@lru_cache(maxsize=4)
+def _times_drawn(count: int, seed: int, resamples: int) -> Floats:
+    """How often each resample draws each cluster: (resamples, count).
+
+    A report takes thousands of intervals over as many answers each, and drawing is what takes the time.
+    """
+    drawn = np.random.default_rng(seed).integers(count, size=(resamples, count))
+    places = drawn + count * np.arange(resamples)[:, None]
+    times = np.bincount(places.ravel(), minlength=resamples * count).reshape(resamples, count)
+    return times.astype(np.float64)

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from analysis.__main__ import report
-from analysis.breakdown import by_category, by_score
+from analysis.breakdown import category_text, category_values, score_text, score_values
+from analysis.report import write_report
 from runners.schema import metrics_json, samples_table
 from runners.storage import RunFolder
 
@@ -35,7 +35,7 @@ def frame(rows):
 
 
 def test_by_category():
-    found = by_category(frame(ROWS), {"r": "ffnskip", "other": "x"}).set_index("category")
+    found = category_text(category_values(frame(ROWS), {"r": "ffnskip", "other": "x"})).set_index("category")
     assert list(found.index) == ["long", "short"] and set(found.method) == {"ffnskip"}
     short = found.loc["short"]
     assert (short.answers, short.quality, short.full) == ("2", "0.300", "0.400")
@@ -46,22 +46,23 @@ def test_by_category():
 
 
 def test_what_has_no_category_or_name_is_left_out():
-    assert by_category(frame([row("a", None, 0.2, 0.4)]), {"r": "x"}).empty
-    assert by_category(frame(ROWS), {"other": "x"}).empty and by_score(frame(ROWS), {}).empty
+    assert category_values(frame([row("a", None, 0.2, 0.4)]), {"r": "x"}).empty
+    assert category_values(frame(ROWS), {"other": "x"}).empty and score_values(frame(ROWS), {}).empty
+    assert score_values(frame([row("a", "short", 0.2, 0.4, scores=None)]), {"r": "x"}).empty
 
 
 def test_what_is_unknown_is_a_dash():
     unknown = row("a", "math", 0.5, 0.5) | {"quality": None, "hallucinated": None, "full_hallucinated": None}
-    (found,) = by_category(frame([unknown]), {"r": "x"}).to_dict("records")
+    (found,) = category_text(category_values(frame([unknown]), {"r": "x"})).to_dict("records")
     assert (found["quality"], found["difference"], found["hallucinated"]) == ("–", "–", "–")
 
 
 def test_by_score():
-    found = by_score(frame(ROWS), {"r": "ffnskip"}).set_index("score")
+    found = score_text(score_values(frame(ROWS), {"r": "ffnskip"})).set_index("score")
     assert found.loc["rouge1", "mean"] == "0.233" and found.loc["rouge1", "full"] == "0.433"
     assert found.loc["rouge2", "mean"] == "0.117"
     alone = [one | {"full_scores": None} for one in ROWS]
-    assert by_score(frame(alone), {"r": "x"})["full"].tolist() == ["–", "–"]
+    assert score_text(score_values(frame(alone), {"r": "x"}))["full"].tolist() == ["–", "–"]
 
 
 @pytest.mark.parametrize("tasks", [1, 2])
@@ -76,7 +77,7 @@ def test_the_report_has_a_part_for_every_setting(tmp_path, tasks):
         (folder / "metrics.json").write_text(metrics_json(record))
         pq.write_table(samples_table(rows), folder / "samples.parquet")
         RunFolder(tmp_path, folder.name).path.joinpath("DONE").touch()
-    report(tmp_path, tmp_path / "out")
+    write_report(tmp_path, tmp_path / "out")
     for name in ("categories.md", "scores.md"):
         text = (tmp_path / "out" / name).read_text()
         assert text.count("## m") == tasks and "| full |" in text

@@ -153,5 +153,5 @@ class TestCommand:
 
     def test_damaged_samples(self, results):
         (results / "a/samples.parquet").write_bytes(b"PAR1")
-        with pytest.raises(AnalysisError, match="samples cannot be read"):
+        with pytest.raises(AnalysisError, match=r"a/samples\.parquet cannot be read"):
             load_samples(results)

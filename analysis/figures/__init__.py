@@ -1,0 +1,50 @@
+"""The figures of a report. What they show is computed without matplotlib; drawing needs it (`.[plots]`)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.tables import Record
+
+# What figures read of the answers.
+FIGURE_COLUMNS = (
+    *("run_id", "example_id", "category", "prompt_tokens", "full_output_tokens", "quality", "full_quality"),
+    *(
+        "outcome",
+        "full_outcome",
+        "attention_run_by_layer",
+        "attention_total",
+        "ffn_run_by_layer",
+        "ffn_total",
+    ),
+    *("exit_layers", "accepted_lengths"),
+)
+
+
+def draw_all(
+    settings: Sequence[tuple[str, list[Record]]], samples: pd.DataFrame, out: Path
+) -> tuple[list[Path], list[str]]:
+    """Draw every figure that there is something for, as SVG and PNG.
+
+    Parameters
+    ----------
+    settings
+        From `tables.settings`.
+    samples
+        A frame of `load_samples` with `FIGURE_COLUMNS`.
+    out
+        A folder that exists.
+
+    Returns
+    -------
+    list of Path, list of str
+        The files, and what was not drawn and why, a line each.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        return [], ["No figures: they need matplotlib; pip install -e '.[plots]'"]
+    from analysis.figures.study import draw_studies
+
+    return draw_studies(settings, samples, out)

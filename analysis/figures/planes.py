@@ -1,0 +1,211 @@
+"""Pareto fronts, and speed against its ideal: runs as points, small multiples by task."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.figures.placement import place
+from analysis.figures.points import Plane
+from analysis.figures.style import RC, Look, grid
+
+# With more points than that a panel is a cloud, in which only the front can be read.
+MOST_LABELS = 60
+_FADED = 0.35
+_WIDTH, _HEIGHT, _HEAD, _FOOT = 4.6, 3.6, 0.45, 1.15  # inches
+Line = Callable[[Axes, pd.DataFrame], None]
+_SHARES = ("realised_skip_weighted", "new_hallucination_rate")
+
+
+def fronts(
+    title: str, plane: Plane, panels: Mapping[str, pd.DataFrame], drawn_as: Mapping[str, Look]
+) -> Figure:
+    """The front of every panel, with what it beats faded.
+
+    Parameters
+    ----------
+    title
+    plane
+    panels
+        Frames of `points.points`, by title.
+    drawn_as
+        From `style.looks`.
+    """
+    note = "Faded: another point is at least as good in both, and better in one. Bars: 95 % limits."
+    if not plane.y.larger:
+        note += "\nA loop is no hallucination: see the share of collapsed answers in the table."
+    return _figure(title, note, plane, panels, drawn_as, _front_line)
+
+
+def against_ideal(
+    title: str, plane: Plane, panels: Mapping[str, pd.DataFrame], drawn_as: Mapping[str, Look]
+) -> Figure:
+    """Every run's speedup over the one that its bytes allow; on the line the two are equal."""
+    note = "On the line: as fast as the bytes moved allow. Below: overhead. Bars: 95 % limits."
+    panels = {name: frame.assign(front=True, mark="") for name, frame in panels.items()}
+    return _figure(title, note, plane, panels, drawn_as, _diagonal)
+
+
+def _figure(
+    title: str,
+    note: str,
+    plane: Plane,
+    panels: Mapping[str, pd.DataFrame],
+    drawn_as: Mapping[str, Look],
+    line: Line,
+) -> Figure:
+    rows, columns = grid(len(panels), 3)
+    width, height = max(6.4, _WIDTH * columns), _HEIGHT * rows + _HEAD + _FOOT
+    with rc_context(RC):
+        figure = Figure(figsize=(width, height))
+        FigureCanvasAgg(figure)
+        every = figure.subplots(rows, columns, squeeze=False)
+        figure.subplots_adjust(
+            left=0.6 / width,
+            right=1 - 0.2 / width,
+            bottom=(_FOOT + 0.45) / height,
+            top=1 - (_HEAD + 0.2) / height,
+            wspace=0.6 / _WIDTH,
+            hspace=0.8 / _HEIGHT,
+        )
+        figure.suptitle(title, x=0.6 / width, y=1 - 0.12 / height, ha="left", va="top", fontsize=9)
+        for axes, (name, frame) in zip(every.flat, panels.items(), strict=False):
+            _panel(axes, name, plane, frame, drawn_as, line)
+        for axes in every.flat[len(panels) :]:
+            axes.set_visible(False)
+        whole = pd.concat(panels.values())
+        _legend(figure, whole, drawn_as)
+        figure.text(0.6 / width, 0.1 / height, _footnote(note, whole), fontsize=7, va="bottom")
+    return figure
+
+
+def _panel(
+    axes: Axes, name: str, plane: Plane, frame: pd.DataFrame, drawn_as: Mapping[str, Look], line: Line
+) -> None:
+    axes.set_title(name, loc="left")
+    axes.set_xlabel(plane.x.title)
+    axes.set_ylabel(plane.y.title)
+    for axis, quantity in ((axes.xaxis, plane.x), (axes.yaxis, plane.y)):
+        if quantity.field in _SHARES:
+            axis.set_major_formatter("{x:.0%}")
+    for row in frame.itertuples():
+        look = drawn_as[row.method]
+        _, _, bars = axes.errorbar(
+            row.x,
+            row.y,
+            xerr=_bar(row.x, row.x_lo, row.x_hi),
+            yerr=_bar(row.y, row.y_lo, row.y_hi),
+            color=look.colour,
+            marker=look.marker,
+            markersize=9 if row.method == "full" else 5,
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+            elinewidth=0.7,
+            alpha=1 if row.front else _FADED,
+            zorder=4 if row.front else 3,
+        )
+        for bar in bars:
+            bar.set_alpha(0.6 if row.front else 0.18)
+    axes.margins(0.1)
+    axes.autoscale_view()
+    line(axes, frame)
+    _labels(axes, frame)
+
+
+def _bar(value: float, lo: float | None, hi: float | None) -> list[list[float]] | None:
+    """Lengths of an error bar; limits of a resampled ratio need not contain the ratio itself."""
+    if lo is None or hi is None or np.isnan([lo, hi]).any():
+        return None
+    return [[max(0.0, value - lo)], [max(0.0, hi - value)]]
+
+
+def _front_line(axes: Axes, frame: pd.DataFrame) -> None:
+    """Between two points of the front only what the worse of them reaches is reached."""
+    ahead = frame[frame["front"]].sort_values("x")
+    axes.plot(ahead["x"], ahead["y"], color="#444444", linewidth=1, drawstyle="steps-pre", zorder=2)
+
+
+def _diagonal(axes: Axes, frame: pd.DataFrame) -> None:
+    lo, hi = frame[["x", "y"]].to_numpy(float).min(), frame[["x", "y"]].to_numpy(float).max()
+    axes.plot([lo, hi], [lo, hi], color="#444444", linewidth=1, zorder=2)
+
+
+def _labels(axes: Axes, frame: pd.DataFrame) -> None:
+    """A label a point, with the method's name on the front; a thin line where it had to move away."""
+    frame = frame.sort_values("front", ascending=False, kind="stable")
+    if len(frame) > MOST_LABELS:
+        frame = frame[frame["front"]]
+    if frame.empty:
+        return
+    texts = [
+        axes.text(
+            0,
+            0,
+            _label(row),
+            fontsize=7 if row.front else 6,
+            color="black" if row.front else "#555555",
+            bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.3},
+            zorder=5,
+        )
+        for row in frame.itertuples()
+    ]
+    renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    extents = [text.get_window_extent(renderer) for text in texts]
+    anchors = axes.transData.transform(frame[["x", "y"]].to_numpy(float))
+    sizes = np.array([(box.width, box.height) for box in extents])
+    corners = place(anchors, sizes, axes.bbox.extents)
+    back = axes.transData.inverted()
+    for text, anchor, size, corner in zip(texts, anchors, sizes, corners, strict=True):
+        text.set_position(tuple(back.transform(corner)))
+        nearest = np.clip(anchor, corner, corner + size)
+        if np.hypot(*(nearest - anchor)) > 12:
+            ends = back.transform([anchor, nearest])
+            axes.plot(*ends.T, color=text.get_color(), linewidth=0.4, alpha=0.6, zorder=2.5)
+
+
+def _label(row: Any) -> str:
+    if row.method == "full":
+        return "full model"
+    words = [row.method if row.front or not row.label else "", row.label, row.mark]
+    return " ".join(word for word in words if word)
+
+
+def _legend(figure: Figure, frame: pd.DataFrame, drawn_as: Mapping[str, Look]) -> None:
+    lossless = dict(zip(frame["method"], frame["lossless"], strict=True))
+    methods = sorted(set(frame["method"]) - {"full"}) + ["full"] * ("full" in set(frame["method"]))
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=drawn_as[name].colour,
+            marker=drawn_as[name].marker,
+            linestyle="",
+            label="full model" if name == "full" else name + (" (lossless)" if lossless[name] else ""),
+        )
+        for name in methods
+    ]
+    width, height = figure.get_size_inches()
+    columns = max(1, int((width - 0.6) // 1.4))
+    figure.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(0.5 / width, 0.42 / height),
+        ncols=min(columns, len(handles)),
+        columnspacing=1.2,
+        handletextpad=0.2,
+    )
+
+
+def _footnote(note: str, frame: pd.DataFrame) -> str:
+    parts = [note]
+    if (frame["mark"] != "").any():
+        parts.append("↓ ↑: quality differs from the full model's (exact test, Holm, p < 0.05).")
+    if len(frame) > MOST_LABELS:
+        parts.append(f"Panels of more than {MOST_LABELS} points have labels on the front only.")
+    return "\n".join(parts)

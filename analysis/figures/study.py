@@ -1,0 +1,200 @@
+"""Which figures a results folder has: one set for all runs that share everything but their task."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures import histograms, maps, planes
+from analysis.figures.points import AGAINST_IDEAL, FRONTS, Plane, points, with_new_hallucination_limits
+from analysis.figures.shares import difference_by, rows_of, shares_of, skipped_by_layer, thirds
+from analysis.figures.style import Look, looks, save
+from analysis.tables import UNKNOWN, Record
+
+# What the panels of one figure share.
+CONDITIONS = ("model", "model_revision", "dtype", "device", "threads", "batch_size", "engine_layer")
+_MOST_HISTOGRAMS = 24
+_TASK = ("source", "prompt_style", "temperature", "max_new_tokens", "examples")
+Setting = tuple[str, list[Record]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs under the same conditions.
+
+    Attributes
+    ----------
+    title : str
+    suffix : str
+        What its files' names end with, where there are several studies.
+    panels : dict of str to list of Record
+        The runs of every task, by the panel's title.
+    """
+
+    title: str
+    suffix: str
+    panels: Mapping[str, list[Record]]
+
+
+def draw_studies(
+    settings: Sequence[Setting], samples: pd.DataFrame, out: Path
+) -> tuple[list[Path], list[str]]:
+    """Draw what there is to draw; see `analysis.figures.draw_all`."""
+    drawn_as = looks(run["method"] for _, runs in settings for run in runs)
+    files: list[Path] = []
+    remarks: list[str] = []
+    for study in studies(settings):
+        ids = {run["run_id"] for runs in study.panels.values() for run in runs}
+        answers = samples[samples["run_id"].isin(ids)]
+        for name, figure in _figures(study, answers, drawn_as):
+            if isinstance(figure, Figure):
+                files += save(figure, out, name + study.suffix)
+            else:
+                remarks.append(f"Not drawn: {name}{study.suffix}; {figure}")
+    return files, remarks
+
+
+def studies(settings: Sequence[Setting]) -> list[Study]:
+    """Settings that differ in their task alone stand together."""
+    groups: dict[tuple[str, ...], list[list[Record]]] = {}
+    for _, runs in settings:
+        groups.setdefault(tuple(str(runs[0].get(name)) for name in CONDITIONS), []).append(runs)
+    differing = [place for place, values in enumerate(zip(*groups, strict=True)) if len(set(values)) > 1]
+    found: list[Study] = []
+    for number, (key, members) in enumerate(groups.items(), start=1):
+        suffix = "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", key[place]) for place in differing)
+        # Two names can become one when they lose what a file's name cannot hold.
+        taken = {one.suffix for one in found}
+        suffix = f"-{suffix}" if suffix else ""
+        found.append(
+            Study(
+                _title(members[0][0]), f"{suffix}-{number}" if suffix in taken else suffix, _panels(members)
+            )
+        )
+    return found
+
+
+def _title(run: Record) -> str:
+    model, dtype, device, batch = (
+        run.get(name) or UNKNOWN for name in ("model", "dtype", "device", "batch_size")
+    )
+    return f"{model} · {dtype} on {device} · batch {batch}"
+
+
+def _panels(members: Sequence[list[Record]]) -> dict[str, list[Record]]:
+    """Titles that tell settings apart: the task, and what else is not the same for all of its settings."""
+    panels = {}
+    for runs in members:
+        task = runs[0]["task"]
+        same = [other[0] for other in members if other[0]["task"] == task]
+        told = [name for name in _TASK if len({str(one.get(name)) for one in same}) > 1 or name == "examples"]
+        said = ", ".join(
+            f"{runs[0].get(name)} {name}" if name == "examples" else f"{name} {runs[0].get(name)}"
+            for name in told
+        )
+        title, number = f"{task}, {said}", 2
+        while title in panels:
+            title, number = f"{task}, {said} ({number})", number + 1
+        panels[title] = runs
+    return panels
+
+
+def _figures(
+    study: Study, samples: pd.DataFrame, drawn_as: Mapping[str, Look]
+) -> Iterator[tuple[str, Figure | str]]:
+    """Names, and figures or the reason why there is none."""
+    limited = {name: with_new_hallucination_limits(runs, samples) for name, runs in study.panels.items()}
+    for plane in FRONTS:
+        yield plane.name, _plane(study, limited, plane, drawn_as, planes.fronts)
+    yield AGAINST_IDEAL.name, _plane(study, limited, AGAINST_IDEAL, drawn_as, planes.against_ideal)
+    yield "skip-by-layer", _skip_map(study, samples)
+    yield "quality-by-category", _difference_map(study, samples, {"category": "category"})
+    by_run = samples.assign(
+        **{name: _thirds_by_panel(study, samples, name) for name in ("prompt_tokens", "full_output_tokens")}
+    )
+    lengths = {
+        "prompt_tokens": "tokens of the prompt",
+        "full_output_tokens": "tokens of the full model's answer",
+    }
+    yield "quality-by-length", _difference_map(study, by_run, lengths)
+    # Few methods exit or draft: that others do not is nothing to remark on.
+    for name, column, axis in (
+        ("exit-layers", "exit_layers", "last layer that ran"),
+        ("accepted-lengths", "accepted_lengths", "tokens a verification yields"),
+    ):
+        if samples[column].notna().any():
+            yield name, _histograms(study, samples, column, axis, drawn_as)
+
+
+def _plane(
+    study: Study,
+    limited: Mapping[str, list[Record]],
+    plane: Plane,
+    drawn_as: Mapping[str, Look],
+    draw: Callable[..., Figure],
+) -> Figure | str:
+    panels = {name: points(runs, plane) for name, runs in limited.items()}
+    panels = {name: frame for name, frame in panels.items() if not frame.empty}
+    if not panels:
+        return f"no run has both {plane.x.title} and {plane.y.title}"
+    return draw(study.title, plane, panels, drawn_as)
+
+
+def _skip_map(study: Study, samples: pd.DataFrame) -> Figure | str:
+    panels = []
+    for name, runs in study.panels.items():
+        # What a lossless method leaves out are drafts; its final work is whole.
+        rows = rows_of([run for run in runs if not run.get("lossless")])
+        found = [
+            (what, skipped_by_layer(samples, rows, kind))
+            for what, kind in (("attention, by layer", "attention"), ("FFN, by layer", "ffn"))
+        ]
+        if not any(frame.empty for _, frame in found):
+            panels.append(maps.Panel(name, found))
+    if not panels:
+        return "no run that skips has counted its layers"
+    return maps.draw(study.title, panels, maps.skip_scale())
+
+
+def _difference_map(study: Study, samples: pd.DataFrame, columns: Mapping[str, str]) -> Figure | str:
+    panels = []
+    for name, runs in study.panels.items():
+        rows = rows_of(runs)
+        found = [(what, difference_by(samples, rows, column)) for column, what in columns.items()]
+        found = [(what, frame) for what, frame in found if frame.shape[1] > 1]
+        if found:
+            panels.append(maps.Panel(name, found))
+    if not panels:
+        return f"no two values of {' or '.join(columns.values())} with pairs to compare"
+    return maps.draw(
+        study.title, panels, maps.difference_scale([frame for panel in panels for _, frame in panel.maps])
+    )
+
+
+def _thirds_by_panel(study: Study, samples: pd.DataFrame, column: str) -> pd.Series:
+    """Thirds of each panel's own lengths, in words."""
+    parts = []
+    for runs in study.panels.values():
+        own = samples[samples["run_id"].isin({run["run_id"] for run in runs})]
+        parts.append(thirds(own[column]))
+    return pd.concat(parts)
+
+
+def _histograms(
+    study: Study, samples: pd.DataFrame, column: str, axis: str, drawn_as: Mapping[str, Look]
+) -> Figure | str:
+    with_any = set(samples.loc[samples[column].notna(), "run_id"])
+    runs = {name: [run for run in them if run["run_id"] in with_any] for name, them in study.panels.items()}
+    # Every run has its panel, or every method where they are too many.
+    most = _MOST_HISTOGRAMS if sum(map(len, runs.values())) <= _MOST_HISTOGRAMS else 0
+    found = []
+    for name, them in runs.items():
+        for row in rows_of(them, most):
+            shares = shares_of(samples, row, column)
+            if not shares.empty:
+                title = f"{row.name}\n{name.partition(',')[0]}" if len(runs) > 1 else row.name
+                found.append(histograms.Histogram(title, row.method, shares))
+    return histograms.draw(study.title, axis, found, drawn_as) if found else f"no run has {axis}"

@@ -1,0 +1,104 @@
+"""All that a report consists of: notes, tables in three formats, and figures where they can be drawn."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.breakdown import category_text, category_values, score_text, score_values
+from analysis.figures import FIGURE_COLUMNS, draw_all
+from analysis.frames import AnalysisError, load_metrics, load_samples, unfinished_runs
+from analysis.latex import latex
+from analysis.notes import notes
+from analysis.tables import Record, comparison, comparison_values, markdown, run_names, settings, table
+
+# What the report reads of the answers.
+COLUMNS = sorted(
+    {
+        *FIGURE_COLUMNS,
+        *("run_id", "task", "example_id", "category", "quality", "full_quality", "scores", "full_scores"),
+        *("collapsed", "hallucinated", "full_hallucinated"),
+    }
+)
+Setting = tuple[str, list[Record]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What has been written.
+
+    Attributes
+    ----------
+    text : str
+        Notes and comparison as Markdown, as in `tables.md`.
+    files : tuple of Path
+    remarks : tuple of str
+        What could not be drawn, and why.
+    """
+
+    text: str
+    files: tuple[Path, ...]
+    remarks: tuple[str, ...]
+
+
+def write_report(root: Path, out: Path) -> Report:
+    """Write tables and figures of all finished runs of a results folder.
+
+    Raises
+    ------
+    AnalysisError
+        There is nothing to report, or the files cannot be read or written.
+    """
+    metrics, unfinished = load_metrics(root), unfinished_runs(root)
+    if metrics.empty:
+        begun = f"; begun and not ended: {', '.join(run.name for run in unfinished)}" if unfinished else ""
+        raise AnalysisError(f"{root} holds no finished run{begun}")
+    samples = load_samples(root, COLUMNS)
+    found = settings(metrics)
+    said = "".join(f"- {note}\n" for note in notes(found, unfinished))
+    text = (f"{said}\n" if said else "") + markdown(metrics)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        files = {"tables.md": text, "metrics.csv": metrics.to_csv(index=False), **_comparisons(found)}
+        files |= _breakdown("categories", found, lambda names: category_values(samples, names), category_text)
+        files |= _breakdown("scores", found, lambda names: score_values(samples, names), score_text)
+        for name, content in files.items():
+            (out / name).write_text(content, encoding="utf-8")
+        figures, remarks = draw_all(found, samples, out)
+    except OSError as error:
+        raise AnalysisError(f"cannot write {error.filename or out}: {error.strerror}") from error
+    return Report(text, (*(out / name for name in files), *figures), tuple(remarks))
+
+
+def _comparisons(found: list[Setting]) -> dict[str, str]:
+    """`tables.tex` and `tables.csv`."""
+    tex = [latex(comparison(pd.DataFrame(runs)), title) for title, runs in found]
+    values = [comparison_values(runs).assign(setting=title) for title, runs in found]
+    return {"tables.tex": "\n".join(tex), "tables.csv": _csv(values)}
+
+
+def _breakdown(
+    name: str,
+    found: list[Setting],
+    values_of: Callable[[dict[str, str]], pd.DataFrame],
+    text_of: Callable[[pd.DataFrame], pd.DataFrame],
+) -> dict[str, str]:
+    """A table with a part for every setting, in three formats."""
+    in_markdown, in_latex, frames = "", [], []
+    for title, runs in found:
+        values = values_of(run_names(runs))
+        if not values.empty:
+            text = text_of(values)
+            in_markdown += f"## {title}\n\n{table(text)}\n\n"
+            in_latex.append(latex(text, title))
+            frames.append(values.assign(setting=title))
+    return {f"{name}.md": in_markdown, f"{name}.tex": "\n".join(in_latex), f"{name}.csv": _csv(frames)}
+
+
+def _csv(frames: list[pd.DataFrame]) -> str:
+    """Numbers as they are, with the setting first."""
+    if not frames:
+        return ""
+    whole = pd.concat(frames, ignore_index=True)
+    return whole[["setting", *whole.columns.drop("setting")]].to_csv(index=False)

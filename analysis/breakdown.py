@@ -1,9 +1,12 @@
 """Results by category: subjects of questions, lengths of articles, kinds of conversation."""
 
+import numpy as np
 import pandas as pd
 
 from analysis.tables import UNKNOWN, records_of
 from runners.statistics import clustered_mean_interval
+
+_MEANS = ("quality", "full_quality", "collapsed", "hallucinated", "full_hallucinated")
 
 
 def category_values(samples: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
@@ -23,29 +26,25 @@ def category_values(samples: pd.DataFrame, names: dict[str, str]) -> pd.DataFram
         its 95 % limits.
     """
     known = samples[samples["run_id"].isin(names.keys()) & samples["category"].notna()]
+    keys = ["task", "category", "run_id"]
+    means = (
+        known.assign(**{name: known[name].astype(float) for name in _MEANS}).groupby(keys)[[*_MEANS]].mean()
+    )
+    differences = (known["quality"] - known["full_quality"]).to_numpy(float)
+    examples = known["example_id"].to_numpy()
     rows = []
-    for (task, category, run_id), group in known.groupby(["task", "category", "run_id"], sort=True):
-        pairs = group.dropna(subset=["quality", "full_quality"])
-        differences = pairs["quality"] - pairs["full_quality"]
-        delta = clustered_mean_interval(differences, pairs["example_id"].tolist())
+    for key, places in known.groupby(keys).indices.items():
+        pairs = places[~np.isnan(differences[places])]
+        delta = clustered_mean_interval(differences[pairs], examples[pairs].tolist())
         rows.append(
-            {
-                "task": task,
-                "category": category,
-                "run_id": run_id,
-                "method": names[run_id],
-                "answers": len(group),
-                "quality": _mean(group["quality"]),
-                "full_quality": _mean(group["full_quality"]),
-                "difference": delta.estimate,
-                "difference_lo": delta.lo,
-                "difference_hi": delta.hi,
-                "collapsed": _mean(group["collapsed"]),
-                "hallucinated": _mean(group["hallucinated"]),
-                "full_hallucinated": _mean(group["full_hallucinated"]),
-            }
+            dict(zip(keys, key, strict=True))
+            | {"method": names[key[2]], "answers": len(places)}
+            | {"difference": delta.estimate, "difference_lo": delta.lo, "difference_hi": delta.hi}
         )
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(
+        rows, columns=[*keys, "method", "answers", "difference", "difference_lo", "difference_hi"]
+    )
+    return frame.merge(means.reset_index(), on=keys).sort_values(keys, ignore_index=True)
 
 
 def category_text(values: pd.DataFrame) -> pd.DataFrame:
@@ -93,11 +92,6 @@ def _means(samples: pd.DataFrame, column: str, name: str) -> pd.DataFrame:
         return pd.DataFrame(columns=["task", "run_id", "score", name], dtype="object")
     means = scores.groupby(level=["task", "run_id"]).mean().rename_axis(columns="score")
     return means.stack().dropna().rename(name).reset_index()
-
-
-def _mean(values: pd.Series) -> float | None:
-    values = values.dropna()
-    return None if values.empty else float(values.astype(float).mean())
 
 
 def _fixed(value: float | None) -> str:

@@ -94,35 +94,35 @@ def _panel(
     for axis, quantity in ((axes.xaxis, plane.x), (axes.yaxis, plane.y)):
         if quantity.field in _SHARES:
             axis.set_major_formatter("{x:.0%}")
-    for row in frame.itertuples():
-        look = drawn_as[row.method]
+    for (method, ahead), group in frame.groupby(["method", "front"]):
+        look = drawn_as[method]
         _, _, bars = axes.errorbar(
-            row.x,
-            row.y,
-            xerr=_bar(row.x, row.x_lo, row.x_hi),
-            yerr=_bar(row.y, row.y_lo, row.y_hi),
+            group["x"],
+            group["y"],
+            xerr=_bars(group["x"], group["x_lo"], group["x_hi"]),
+            yerr=_bars(group["y"], group["y_lo"], group["y_hi"]),
+            linestyle="",
             color=look.colour,
             marker=look.marker,
-            markersize=9 if row.method == "full" else 5,
+            markersize=9 if method == "full" else 5,
             markeredgecolor="white",
             markeredgewidth=0.4,
             elinewidth=0.7,
-            alpha=1 if row.front else _FADED,
-            zorder=4 if row.front else 3,
+            alpha=1 if ahead else _FADED,
+            zorder=4 if ahead else 3,
         )
         for bar in bars:
-            bar.set_alpha(0.6 if row.front else 0.18)
+            bar.set_alpha(0.6 if ahead else 0.18)
     axes.margins(0.1)
     axes.autoscale_view()
     line(axes, frame)
     _labels(axes, frame)
 
 
-def _bar(value: float, lo: float | None, hi: float | None) -> list[list[float]] | None:
-    """Lengths of an error bar; limits of a resampled ratio need not contain the ratio itself."""
-    if lo is None or hi is None or np.isnan([lo, hi]).any():
-        return None
-    return [[max(0.0, value - lo)], [max(0.0, hi - value)]]
+def _bars(values: pd.Series, lo: pd.Series, hi: pd.Series) -> np.ndarray:
+    """Lengths of error bars, 0 without limits; limits of a resampled ratio need not contain the ratio."""
+    lengths = np.array([values - lo, hi - values], dtype=float)
+    return np.clip(np.nan_to_num(lengths), 0, None)
 
 
 def _front_line(axes: Axes, frame: pd.DataFrame) -> None:

@@ -97,20 +97,15 @@ def with_new_hallucination_limits(runs: Sequence[Record], samples: pd.DataFrame)
     samples
         Answers of these runs and perhaps of others: run_id, example_id, outcome, full_outcome.
     """
-    pairs = samples[samples["outcome"].notna() & samples["full_outcome"].notna()]
-    new = pairs["outcome"].isin(_WRONG) & pairs["full_outcome"].isin(_RIGHT)
-    by_run = {
-        run_id: clustered_mean_interval(new[group.index], group["example_id"].tolist())
-        for run_id, group in pairs.groupby("run_id")
-    }
-    limited = []
-    for run in runs:
-        limits = by_run.get(run["run_id"])
-        known = run.get(_NEW) is not None and limits is not None
-        limited.append(
-            run | {f"{_NEW}_lo": limits.lo, f"{_NEW}_hi": limits.hi} if known and limits else dict(run)
-        )
-    return limited
+    own = samples[samples["run_id"].isin([run["run_id"] for run in runs])]
+    pairs = own[own["outcome"].notna() & own["full_outcome"].notna()]
+    new = (pairs["outcome"].isin(_WRONG) & pairs["full_outcome"].isin(_RIGHT)).to_numpy()
+    examples = pairs["example_id"].to_numpy()
+    limits = {}
+    for run_id, places in pairs.groupby("run_id").indices.items():
+        _, lo, hi = clustered_mean_interval(new[places], examples[places].tolist())
+        limits[run_id] = {f"{_NEW}_lo": lo, f"{_NEW}_hi": hi}
+    return [run | (limits.get(run["run_id"], {}) if run.get(_NEW) is not None else {}) for run in runs]
 
 
 def _values(run: Record, quantity: Quantity, axis: str) -> dict[str, float | None]:

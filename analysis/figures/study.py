@@ -95,9 +95,10 @@ def _panels(members: Sequence[list[Record]]) -> dict[str, list[Record]]:
             f"{runs[0].get(name)} {name}" if name == "examples" else f"{name} {runs[0].get(name)}"
             for name in told
         )
-        title, number = f"{task}, {said}", 2
+        metric = f" ({runs[0]['quality_metric']})" if runs[0].get("quality_metric") else ""
+        title, number = f"{task}{metric}, {said}", 2
         while title in panels:
-            title, number = f"{task}, {said} ({number})", number + 1
+            title, number = f"{task}{metric}, {said} ({number})", number + 1
         panels[title] = runs
     return panels
 

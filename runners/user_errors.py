@@ -17,6 +17,7 @@ from runners.configure import GROUPS, unknown_key
 from runners.errors import RunError
 from tasks.errors import DataError
 
+STUDIES = ("experiment", "debug")
 USER_ERRORS = (RunError, ModelError, MethodError, DataError, HydraException, OmegaConfBaseException)
 
 
@@ -34,6 +35,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         group = key.lstrip("~+")
+        if group in STUDIES:
+            _check_study(argument, key, value)
         if group not in GROUPS:
             continue
         nothing = ("", "null") if group in ("logger", "judge") else ("", "null", "none")
@@ -43,6 +46,13 @@ def check_arguments(arguments: Sequence[str]) -> None:
             raise RunError(f"{argument} would be a second {group}; write {group}={value}")
         if value.startswith("["):
             raise RunError(f"{argument} chooses several at once; to run each, write -m {group}=...,...")
+
+
+def _check_study(argument: str, key: str, value: str) -> None:
+    if value.strip().lower() in ("", "null"):
+        raise RunError(f"{argument} chooses no study; python run.py --list names what there is")
+    if not key.startswith("+"):
+        raise RunError(f"{argument}: a study is added; write +{argument.lstrip('~')}")
 
 
 def _refuse(message: str) -> NoReturn:

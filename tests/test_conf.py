@@ -1,11 +1,13 @@
 """Every configuration composes into a job that is checked, and says the defaults that the code has."""
 
-import itertools
+import re
 from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from methods.shared import registry as methods
@@ -47,18 +49,77 @@ def test_every_choice_composes(choice):
         assert getattr(composed, group).name == name
 
 
-@pytest.mark.parametrize("name", names("experiment") + [f"debug/{name}" for name in names("debug")])
-def test_every_study_composes(name):
-    group, _, debug = name.rpartition("/")
-    text = (CONF / f"{group or 'experiment'}/{debug}.yaml").read_text()
-    assert "python run.py" in text, "a study begins with its command"
-    study = f"+{group or 'experiment'}={debug}"
-    sweep = OmegaConf.select(
-        OmegaConf.load(CONF / f"{group or 'experiment'}/{debug}.yaml"), "hydra.sweeper.params"
+STUDIES = sorted(file for group in ("experiment", "debug") for file in (CONF / group).rglob("*.yaml"))
+
+
+def chosen(study):
+    """What chooses a study on the command line: +experiment=demo."""
+    return f"+{study.parent.relative_to(CONF)}={study.stem}"
+
+
+def jobs(study):
+    """Every job that a study becomes, by Hydra's own sweeper."""
+    sweep = OmegaConf.select(OmegaConf.load(study), "hydra.sweeper.params") or {}
+    arguments = [chosen(study), *(f"{key}={value}" for key, value in sweep.items())]
+    overrides = OverridesParser.create().parse_overrides(arguments)
+    (batch,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    return [job(*arguments) for arguments in batch]
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=chosen)
+def test_every_study_composes(study):
+    command = study.read_text().splitlines()[1]
+    assert command.startswith("# python run.py ") and chosen(study) in command, (
+        "a study begins with its command"
     )
-    swept = [[f"{key}={value}" for value in str(values).split(",")] for key, values in (sweep or {}).items()]
-    for overrides in itertools.product(*swept):
-        job(study, *overrides)
+    assert jobs(study)
+
+
+def experiment(name):
+    return jobs(CONF / f"experiment/{name}.yaml")
+
+
+def asked(jobs):
+    return sorted((one.task_name, one.method_name, one.method.target_skip) for one in jobs)
+
+
+def test_the_pareto_study():
+    skips = (0.1, 0.2, 0.3, 0.4)
+    lossy = {name for name in methods.names() if not methods.method_class(name).lossless}
+    on_questions = [*experiment("pareto_cpu"), *experiment("pareto_cpu_early_exit")]
+    assert asked(on_questions) == sorted(("factoidqa", name, skip) for name in lossy for skip in skips)
+    elsewhere = [*experiment("pareto_cpu_tasks"), *experiment("pareto_cpu_tasks_early_exit")]
+    published = ("early_exit", "ffnskip", "shortgpt", "skipdecode", "unified")
+    assert asked(elsewhere) == sorted(
+        (task, name, 0.25) for task in ("mtbench", "summarization") for name in published
+    )
+    lossless = experiment("pareto_cpu_lossless")
+    assert {one.method_name for one in lossless} == {"prompt_lookup", "swift"} and len(lossless) == 6
+    full = {one.task_name: one for one in experiment("pareto_cpu_full")}
+    assert {(one.method_name, one.runner.baseline) for one in full.values()} == {("full", "none")}
+    for one in [*on_questions, *elsewhere, *lossless]:
+        baseline = full[one.task_name]
+        assert one.runner.baseline == "reuse"
+        assert (one.task, one.model, one.engine, one.settings) == (
+            baseline.task,
+            baseline.model,
+            baseline.engine,
+            baseline.settings,
+        )
+    assert full["factoidqa"].settings.limit == 100
+    assert full["mtbench"].settings.limit is None and full["summarization"].settings.limit is None
+
+
+def test_make_runs_every_part_of_the_pareto_study():
+    said = (CONF.parent / "Makefile").read_text()
+    for name in names("experiment"):
+        if name.startswith("pareto_"):
+            assert re.search(rf"[= ]{name}[ ;]", said), f"make pareto leaves out {name}"
+
+
+def test_the_smoke_study_is_small():
+    found = experiment("pareto_smoke")
+    assert len(found) == 8 and {one.settings.limit for one in found} == {12}
 
 
 def test_the_default_is_the_main_job():

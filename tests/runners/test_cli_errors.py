@@ -36,6 +36,8 @@ UNKNOWN = [
     ("task=factoidq", "unknown task 'factoidq'; did you mean factoidqa?"),
     ("model=smollm2-135", "unknown model 'smollm2-135'; did you mean smollm2-135m?"),
     ("logger=tensorboard", "unknown logger 'tensorboard' (there are: none, wandb)"),
+    ("+experiment=pareto_smok", "unknown experiment 'pareto_smok'; did you mean pareto_smoke?"),
+    ("+experiment/pareto=mtbnch", "unknown experiment/pareto 'mtbnch'; did you mean mtbench?"),
     ("limt=3", "unknown key limt; did you mean limit?"),
     ("runner.basline=none", "unknown key runner.basline; did you mean runner.baseline?"),
     ("task.shot=4", "unknown key task.shot; did you mean task.shots?"),
@@ -119,6 +121,9 @@ CHOICES = [
     ("~method", "~method chooses no method"),
     ("~task=factoidqa", "~task=factoidqa chooses no task"),
     ("model=none", "model=none chooses no model"),
+    ("experiment=demo", "a study is added; write +experiment=demo"),
+    ("+experiment=", "+experiment= chooses no study"),
+    ("+experiment=null", "+experiment=null chooses no study"),
     ("+method=full", "would be a second method; write method=full"),
     ("method=[full,ffnskip]", "chooses several at once; to run each, write -m method=..."),
     ("method=full,ffnskip", "Ambiguous value for argument 'method=full,ffnskip'"),
@@ -292,6 +297,6 @@ def test_names_are_listed(command):
     status, out, err = command("--list")
     assert (status, err) == (0, "")
     listed = dict(line.split(": ") for line in out.splitlines())
-    for group in ("method", "task", "model"):
+    for group in ("method", "task", "model", "experiment"):
         names = sorted(file.stem for file in (ROOT / "conf" / group).glob("*.yaml"))
         assert listed[group].split(", ") == names

@@ -93,12 +93,12 @@ def _breakdown(
             in_markdown += f"## {title}\n\n{table(text)}\n\n"
             in_latex.append(latex(text, title))
             frames.append(values.assign(setting=title))
+    if not frames:
+        return {f"{name}.md": f"No answer has {name}.\n"}
     return {f"{name}.md": in_markdown, f"{name}.tex": "\n".join(in_latex), f"{name}.csv": _csv(frames)}
 
 
 def _csv(frames: list[pd.DataFrame]) -> str:
     """Numbers as they are, with the setting first."""
-    if not frames:
-        return ""
     whole = pd.concat(frames, ignore_index=True)
     return whole[["setting", *whole.columns.drop("setting")]].to_csv(index=False)

@@ -28,6 +28,14 @@ def test_the_gpu_table_on_a_tiny_model_without_a_gpu():
         assert all(float(ideal) > 1 for _, _, ideal in found)
 
 
+def test_the_report_of_synthetic_runs():
+    done = run("bench_report", "--runs", "2", "--rows", "4")
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"load [\d.]+ s: 2 runs, 8 answers, every column\nreport [\d.]+ s: \d+ files", done.stdout
+    )
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_the_gpu_table_says_that_there_is_no_gpu():
     done = run("bench_gpu")

@@ -1,0 +1,258 @@
+"""What the figures show, and that a report draws them."""
+
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_study import CATEGORIES, STEPS, answers, write_run, write_study
+
+from analysis import load_metrics, load_samples
+from analysis.figures.points import FRONTS, points, with_new_hallucination_limits
+from analysis.figures.shares import Row, difference_by, rows_of, shares_of, skipped_by_layer, thirds
+from analysis.report import write_report
+from analysis.tables import HOLM, settings
+from runners.schema import samples_table
+
+pytest.importorskip("matplotlib")
+from analysis.figures import planes
+from analysis.figures.placement import place
+from analysis.figures.study import studies
+from analysis.figures.style import COLOURS, MARKERS, looks, save
+
+BY_SPEED, HALLUCINATION, BY_SKIP = FRONTS
+ALWAYS = {
+    *(plane.name for plane in FRONTS),
+    *("speed-ideal", "skip-by-layer", "quality-by-category", "quality-by-length"),
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    root = tmp_path_factory.mktemp("study") / "results"
+    write_study(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def drawn(results):
+    out = results.parent / "report"
+    return write_report(results, out), out
+
+
+def words(path):
+    """The texts of an SVG, of which none is empty."""
+    return {
+        "".join(text.itertext()).strip()
+        for text in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")
+    }
+
+
+class TestReport:
+    def test_every_figure_is_there_twice(self, drawn):
+        report, out = drawn
+        names = ALWAYS | {"exit-layers", "accepted-lengths"}
+        assert {path.stem for path in report.files if path.suffix in (".svg", ".png")} == names
+        for name in names:
+            assert (out / f"{name}.png").read_bytes()[:4] == b"\x89PNG" and words(out / f"{name}.svg")
+        assert not report.remarks
+
+    def test_fronts_name_their_points_tasks_and_axes(self, drawn):
+        found = words(drawn[1] / "pareto-quality-speedup.svg")
+        assert {"factoidqa (contains), 12 examples", "summarization (contains), 12 examples"} <= found
+        assert {"decode speedup", "quality", "full model", "swift (lossless)"} <= found
+        # On the front with the method's name, behind it without.
+        assert {"ffnskip 0.25", "ffnskip 0.5", "0.25", "0.5"} <= found and "early_exit 0.25" not in found
+        assert any(text.startswith("Faded: ") for text in found)
+
+    def test_maps_name_methods_layers_and_categories(self, drawn):
+        assert {"ffnskip 0.25", "early_exit 0.5", "attention, by layer", "FFN, by layer", "3"} <= words(
+            drawn[1] / "skip-by-layer.svg"
+        )
+        assert set(CATEGORIES) <= words(drawn[1] / "quality-by-category.svg")
+        assert {"tokens of the prompt", "≤ 43"} <= words(drawn[1] / "quality-by-length.svg")
+        assert "swift" not in " ".join(words(drawn[1] / "skip-by-layer.svg"))
+
+    def test_without_matplotlib_there_are_tables_and_one_line(self, results, tmp_path, monkeypatch):
+        for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+            monkeypatch.setitem(sys.modules, name, None)
+        report = write_report(results, tmp_path)
+        assert report.remarks == ("No figures: they need matplotlib; pip install -e '.[plots]'",)
+        assert {path.suffix for path in report.files} == {".md", ".tex", ".csv"}
+
+    def test_what_no_run_knows_is_not_drawn_and_said(self, tmp_path):
+        unknown = (
+            "outcome",
+            "full_decode_s",
+            "category",
+            "ffn_run_by_layer",
+            "prompt_tokens",
+            "full_output_tokens",
+        )
+        write_run(tmp_path / "results", "ffnskip", 0.25, without=unknown)
+        report = write_report(tmp_path / "results", tmp_path)
+        assert {path.stem for path in report.files if path.suffix == ".svg"} == {"pareto-quality-skip"}
+        assert sorted(remark.partition(";")[0] for remark in report.remarks) == [
+            f"Not drawn: {name}" for name in sorted(ALWAYS - {"pareto-quality-skip"})
+        ]
+        assert (
+            "Not drawn: pareto-quality-speedup; no run has both decode speedup and quality" in report.remarks
+        )
+        assert "no run has a decode speedup" in report.text
+
+    def test_only_the_full_model(self, tmp_path):
+        write_run(tmp_path / "results", "full")
+        report = write_report(tmp_path / "results", tmp_path)
+        assert "only the full model has run" in report.text
+        assert not [path for path in report.files if path.suffix == ".svg"] and report.remarks
+
+    def test_models_have_files_of_their_own(self, tmp_path):
+        write_run(tmp_path, "ffnskip", 0.25)
+        metrics = pd.concat(
+            [load_metrics(tmp_path).assign(model=name) for name in ("org/small", "org small")]
+        )
+        (first, second) = studies(settings(metrics))
+        assert (first.suffix, second.suffix) == ("-org_small", "-org_small-2")
+
+
+def runs_of(root):
+    ((_, runs), *_) = settings(load_metrics(root))
+    return runs
+
+
+class TestPoints:
+    def test_the_front_knows_the_full_model(self, results):
+        frame = points(runs_of(results), BY_SPEED).set_index(["method", "label"])
+        assert frame.loc[("full", ""), ["x", "y"]].tolist() == [1.0, 0.5]
+        ahead = frame.index[frame["front"]].tolist()
+        assert ahead == [("full", ""), ("ffnskip", "0.25"), ("ffnskip", "0.5"), ("swift", "")]
+        assert (
+            frame["lossless"].to_dict()[("swift", "")] and not frame["lossless"].to_dict()[("ffnskip", "0.5")]
+        )
+
+    def test_lossless_runs_have_no_realised_skip(self, results):
+        assert "swift" not in set(points(runs_of(results), BY_SKIP)["method"])
+
+    def test_limits_of_new_hallucinations_come_from_the_answers(self, results):
+        samples = load_samples(results)
+        limited = with_new_hallucination_limits(runs_of(results), samples)
+        frame = points(limited, HALLUCINATION).set_index(["method", "label"])
+        row = frame.loc[("ffnskip", "0.5")]
+        assert row["y"] == 0.25 and 0 <= row["y_lo"] < 0.25 < row["y_hi"] <= 1
+        # Fewer new hallucinations are better, so the full model is never behind by them.
+        assert frame.loc[("full", ""), "front"] and not frame.loc[("early_exit", "0.5"), "front"]
+
+    def test_marks_come_from_the_corrected_test(self, results):
+        runs = [run | {HOLM: 0.01 if run["method"] == "ffnskip" else None} for run in runs_of(results)]
+        assert points(runs, BY_SPEED).groupby("method")["mark"].first().to_dict()["ffnskip"] == "↓"
+        runs = [run | {HOLM: 0.06} for run in runs]
+        assert set(points(runs, BY_SPEED)["mark"]) == {""}
+
+    def test_nothing_known_is_no_point(self):
+        assert points([{"method": "ffnskip", "run_id": "a", "quality": 0.5}], BY_SPEED).empty
+
+
+class TestDrawing:
+    def test_what_is_behind_the_front_is_faded_and_the_front_is_a_staircase(self, results):
+        runs = runs_of(results)
+        frame = points(runs, BY_SPEED)
+        figure = planes.fronts("t", BY_SPEED, {"p": frame}, looks(frame["method"]))
+        (axes,) = figure.axes
+        alpha = {x: bars[0].get_alpha() for bars in axes.containers for x in bars[0].get_xdata()}
+        assert alpha == {row.x: 1 if row.front else planes._FADED for row in frame.itertuples()}
+        assert set(alpha.values()) == {1, planes._FADED}
+        (line,) = [one for one in axes.lines if one.get_drawstyle() == "steps-pre"]
+        assert sorted(line.get_xdata()) == sorted(frame.loc[frame["front"], "x"])
+
+    def test_the_same_results_give_the_same_files(self, results, tmp_path):
+        frame = points(runs_of(results), BY_SPEED)
+        saved = []
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            figure = planes.fronts("t", BY_SPEED, {"p": frame}, looks(frame["method"]))
+            saved.append([path.read_bytes() for path in save(figure, tmp_path / name, "front")])
+        assert saved[0] == saved[1]
+
+    def test_error_bars_reach_their_limits(self):
+        one = pd.DataFrame([{"x": 1.2, "x_lo": 1.1, "x_hi": 1.3, "y": 0.5, "y_lo": None, "y_hi": None}])
+        lengths = planes._bars(one["x"], one["x_lo"], one["x_hi"])
+        assert lengths.ravel().tolist() == pytest.approx([0.1, 0.1])
+        assert not planes._bars(one["y"], one["y_lo"].astype(float), one["y_hi"].astype(float)).any()
+
+    def test_a_crowd_is_labelled_on_its_front_only(self, results):
+        frame = points(runs_of(results), BY_SPEED)
+        behind = frame[~frame["front"]].head(1)
+        crowd = pd.concat([frame, *[behind] * planes.MOST_LABELS], ignore_index=True)
+        figure = planes.fronts("t", BY_SPEED, {"p": crowd}, looks(frame["method"]))
+        said = [text.get_text() for text in figure.axes[0].texts]
+        assert "0.25" not in said and "ffnskip 0.25" in said
+        assert any("labels on the front only" in text.get_text() for text in figure.texts)
+
+    def test_methods_are_told_apart_by_marker_and_colour(self):
+        names = [f"m{number:02}" for number in range(40)]
+        found = looks(reversed(names))
+        assert found == looks(names)
+        assert len({(look.colour, look.marker) for look in found.values()}) == 41
+        assert len({found[name].marker for name in names[:12]}) == 12 == len(MARKERS)
+        assert len(set(COLOURS)) == len(COLOURS)
+
+    def test_labels_keep_off_each_other_and_inside(self):
+        drawn = np.random.default_rng(0)
+        anchors = drawn.uniform(50, 350, size=(20, 2))
+        sizes = np.full((20, 2), (40.0, 9.0))
+        corners = place(anchors, sizes, (0, 0, 400, 400))
+        boxes = np.hstack([corners, corners + sizes])
+        for number, box in enumerate(boxes):
+            others = np.delete(boxes, number, axis=0)
+            apart = (others[:, :2] >= box[2:]).any(axis=1) | (others[:, 2:] <= box[:2]).any(axis=1)
+            assert apart.all()
+        assert (corners >= 0).all() and (corners + sizes <= 400).all()
+        nearest = np.clip(anchors, corners, corners + sizes)
+        assert np.hypot(*(nearest - anchors).T).max() < 60
+
+
+def sample_frame(method, skip, run_id="r"):
+    rows = [row | {"run_id": run_id} for row in answers("factoidqa", method, skip)]
+    return samples_table(rows).to_pandas(maps_as_pydicts="strict")
+
+
+class TestShares:
+    def test_skips_by_layer(self):
+        samples = pd.concat([sample_frame("ffnskip", 0.25, "a"), sample_frame("ffnskip", 0.5, "b")])
+        one, both = Row("one", "ffnskip", ("a",)), Row("both", "ffnskip", ("a", "b"))
+        found = skipped_by_layer(samples, [one, both, Row("none", "x", ("c",))], "ffn")
+        assert found.loc["one"].tolist() == [0, 0.25, 0.25, 0]
+        assert found.loc["both"].tolist() == [0, 0.375, 0.375, 0] and list(found.index) == ["one", "both"]
+        assert not skipped_by_layer(samples, [one], "attention").to_numpy().any()
+        assert skipped_by_layer(samples.assign(ffn_run_by_layer=None), [one], "ffn").empty
+
+    def test_too_many_runs_stand_together_by_method(self):
+        runs = [
+            {"method": method, "run_id": f"{method}{number}", "method_params": f'{{"n": {number}}}'}
+            for method in ("b", "a", "full")
+            for number in range(3)
+        ]
+        assert [row.name for row in rows_of(runs)] == ["a 0", "a 1", "a 2", "b 0", "b 1", "b 2"]
+        assert rows_of(runs, most=5) == [
+            Row("a (3 runs)", "a", ("a0", "a1", "a2")),
+            Row("b (3 runs)", "b", ("b0", "b1", "b2")),
+        ]
+
+    def test_difference_by_category(self):
+        samples = sample_frame("ffnskip", 0.5)
+        found = difference_by(samples, [Row("x", "ffnskip", ("r",)), Row("y", "z", ("s",))], "category")
+        # Of the right answers 0, 2, 4, ... the first three are lost: music, sport, science.
+        assert found.loc["x"].to_dict() == {"music": -0.25, "science": -0.25, "sport": -0.25}
+        assert list(found.index) == ["x"]
+
+    def test_thirds(self):
+        found = thirds(pd.Series([1, 2, 3, 4, 5, 6, None]))
+        assert found.tolist()[:6] == ["≤ 2", "≤ 2", "3 to 4", "3 to 4", "> 4", "> 4"] and pd.isna(found[6])
+        assert thirds(pd.Series([5, 5, 5, 9])).tolist() == ["≤ 5", "≤ 5", "≤ 5", "> 5"]
+        assert thirds(pd.Series([5, 5])).isna().all() and thirds(pd.Series([], dtype=float)).empty
+
+    def test_exits_and_accepted_tokens(self):
+        exits = shares_of(sample_frame("early_exit", 0.5), Row("x", "early_exit", ("r",)), "exit_layers")
+        assert exits.to_dict() == {2: 0.75, 3: 0.25} and STEPS == 8
+        assert shares_of(sample_frame("ffnskip", 0.5), Row("x", "ffnskip", ("r",)), "exit_layers").empty

@@ -1,0 +1,164 @@
+"""Tables in three formats, and what is said about results that are not whole."""
+
+import io
+import re
+
+import pandas as pd
+import pytest
+from small_study import write_run, write_study
+
+from analysis import AnalysisError, load_metrics, load_samples
+from analysis.__main__ import main
+from analysis.frames import unfinished_runs
+from analysis.latex import escaped, latex
+from analysis.notes import notes
+from analysis.report import write_report
+from analysis.tables import HOLM, mark, point_label, settings
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Figures have tests of their own."""
+    monkeypatch.setattr("analysis.report.draw_all", lambda *given: ([], []))
+
+
+class TestFormats:
+    @pytest.fixture
+    def out(self, tmp_path, without_figures):
+        write_study(tmp_path / "results")
+        write_report(tmp_path / "results", tmp_path / "out")
+        return tmp_path / "out"
+
+    def test_csv_has_the_numbers(self, out):
+        table = pd.read_csv(out / "tables.csv")
+        assert list(table.columns[:2]) == ["setting", "run"] and len(table) == 10
+        row = table[(table["method"] == "ffnskip") & table["run"].str.contains("0.5")].iloc[0]
+        assert (row["quality"], row["full_quality"], row["quality_delta"]) == (0.25, 0.5, -0.25)
+        assert row["speedup"] == pytest.approx(4 / 3) and row[HOLM] == 1
+        categories = pd.read_csv(out / "categories.csv")
+        assert len(categories) == 30 and categories["difference"].between(-1, 0).all()
+        scores = pd.read_csv(out / "scores.csv")
+        assert set(scores["score"]) == {"contains", "f1"}
+        assert scores.loc[scores["score"] == "f1", "full"].tolist() == pytest.approx([0.6] * 10)
+
+    def test_latex_has_the_rows_of_the_markdown(self, out):
+        for name in ("tables", "categories", "scores"):
+            rows = [line for line in (out / f"{name}.md").read_text().splitlines() if line.startswith("| ")]
+            rows = [line for line in rows if not line.startswith("| ---")]
+            tex = (out / f"{name}.tex").read_text()
+            assert tex.count("\\\\\n") == len(rows)
+            assert tex.count("\\begin{tabular}") == tex.count("\\end{tabular}") == 2
+            assert tex.count("\\toprule") == 2
+            # No command or column but ours: each row has the cells of its head.
+            for part in tex.split("\\toprule")[1:]:
+                cells = {
+                    len(re.findall(r"(?<!\\)&", line)) for line in part.splitlines() if line.endswith("\\\\")
+                }
+                assert len(cells) == 1
+            assert not re.search(r"(?<!\\)[%#_]", tex)
+
+
+def test_latex_escapes_what_would_be_a_command():
+    assert escaped(r"a_b & 5 % of $x \ {~^}") == (
+        r"a\_b \& 5 \% of \$x \textbackslash{} \{\textasciitilde{}\textasciicircum{}\}"
+    )
+    assert escaped("0.01 ↓ – 2× ·") == r"0.01 $\downarrow$ -- 2$\times$ $\cdot$"
+    assert "{[0.1, 0.2]} & 1 \\\\" in latex(pd.DataFrame([["[0.1, 0.2]", "1"]], columns=["a", "b"]), "c")
+
+
+def test_marks():
+    worse = {HOLM: 0.04, "quality_delta": -0.1}
+    assert [mark(worse), mark(worse | {"quality_delta": 0.1})] == ["↓", "↑"]
+    assert [mark(worse | {HOLM: p}) for p in (0.05, None)] == ["", ""]
+
+
+def test_labels_are_what_tells_runs_of_a_method_apart():
+    one = {
+        "method": "m",
+        "target_skip": 0.2,
+        "solved_parameter": "t",
+        "method_params": '{"t": null, "kv": "hole"}',
+    }
+    other = one | {"method_params": '{"t": null, "kv": "copy"}'}
+    assert point_label(one, [one, other]) == "0.2 hole"
+    assert point_label(one, [one, other | {"method": "n"}]) == "0.2"
+    assert point_label({"method": "m", "method_params": "{}"}, [one]) == ""
+
+
+class TestNotWhole:
+    def test_no_run_at_all(self, tmp_path):
+        with pytest.raises(AnalysisError, match=r"holds no finished run$"):
+            write_report(tmp_path, tmp_path / "out")
+
+    def test_only_a_run_that_has_begun(self, tmp_path, capsys):
+        (tmp_path / "half").mkdir()
+        (tmp_path / "half/config.yaml").touch()
+        with pytest.raises(SystemExit):
+            main(["report", str(tmp_path)])
+        assert "holds no finished run; begun and not ended: half" in capsys.readouterr().err
+
+    def test_a_run_that_is_not_finished_is_named(self, tmp_path, without_figures):
+        write_run(tmp_path, "ffnskip", 0.25)
+        for name in ("half", "empty"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "half/config.yaml").touch()
+        assert [run.name for run in unfinished_runs(tmp_path)] == ["half"]
+        text = write_report(tmp_path, tmp_path / "out").text
+        assert text.startswith("- 1 run is not finished and left out: half. ")
+        assert (tmp_path / "out/tables.md").read_text() == text
+
+    def test_revisions_of_the_code_are_not_mixed_in_silence(self, tmp_path, without_figures):
+        write_run(tmp_path, "ffnskip", 0.25, code_revision="abc")
+        write_run(tmp_path, "unified", 0.25, code_revision="def+dirty")
+        assert (
+            "from 2 revisions of the code (abc, def+dirty)" in write_report(tmp_path, tmp_path / "out").text
+        )
+
+    def test_one_method_is_said_to_be_alone(self, tmp_path, without_figures):
+        for skip in (0.25, 0.5):
+            write_run(tmp_path, "ffnskip", skip)
+        assert "only one method, ffnskip: " in write_report(tmp_path, tmp_path / "out").text
+
+    def test_two_methods_of_one_revision_need_no_word(self, tmp_path):
+        write_run(tmp_path, "ffnskip", 0.25)
+        write_run(tmp_path, "unified", 0.25)
+        assert notes(settings(load_metrics(tmp_path)), []) == []
+
+    def test_without_a_baseline_the_reason_is_said(self, tmp_path, without_figures):
+        no_full = [name for name in load_samples(tmp_path).columns if name.startswith("full_")]
+        write_run(tmp_path, "ffnskip", 0.25, without=no_full, baseline="none")
+        text = write_report(tmp_path, tmp_path / "out").text
+        assert "no run has a decode speedup (runner.baseline=none compares with nothing)" in text
+
+    def test_some_runs_lack_what_others_have(self, tmp_path, without_figures):
+        write_run(tmp_path, "ffnskip", 0.25)
+        write_run(tmp_path, "unified", 0.25, without=("full_decode_s",))
+        assert (
+            "1 of 2 runs have no decode speedup, and are not" in write_report(tmp_path, tmp_path / "out").text
+        )
+
+    def test_answers_without_categories_have_no_table_of_them(self, tmp_path, without_figures):
+        write_run(tmp_path, "ffnskip", 0.25, without=("category",))
+        write_report(tmp_path, tmp_path / "out")
+        assert (tmp_path / "out/categories.md").read_text() == "No answer has categories.\n"
+        assert not (tmp_path / "out/categories.csv").exists()
+
+
+class TestLoading:
+    def test_some_columns(self, tmp_path):
+        write_run(tmp_path, "ffnskip", 0.25)
+        assert list(load_samples(tmp_path, ["quality", "run_id"]).columns) == ["quality", "run_id"]
+        (tmp_path / "nothing").mkdir()
+        assert list(load_samples(tmp_path / "nothing", ["quality"]).columns) == ["quality"]
+
+    def test_columns_that_an_earlier_version_did_not_write(self, tmp_path):
+        import pyarrow.parquet as pq
+
+        for method in ("ffnskip", "unified"):
+            run = write_run(tmp_path, method, 0.25)
+        path = tmp_path / run / "samples.parquet"
+        table = pq.read_table(path, partitioning=None)
+        pq.write_table(table.drop_columns(["draft_s", "scores"]), path)
+        found = load_samples(tmp_path)
+        assert found["scores"].isna().sum() == 12 and found["draft_s"].dtype == float
+        assert io.StringIO(found.to_csv()).readline().count(",") == len(load_samples(tmp_path).columns)

@@ -188,9 +188,9 @@ class RunFolder:
     def write_parquet(self, name: str, table: pa.Table) -> None:
         """Replace a file of the run by a table, in one step."""
         sink = pa.BufferOutputStream()
-        # Runs are many small files: zstd would save a tenth of the room and take twice as long to read, and
-        # dictionaries cost both.
-        pq.write_table(table, sink, compression="snappy", use_dictionary=False)
+        # Runs are many small files: zstd would save a tenth of the room and take twice as long to read;
+        # dictionaries and statistics cost both.
+        pq.write_table(table, sink, compression="snappy", use_dictionary=False, write_statistics=False)
         write_bytes(self.path / name, sink.getvalue().to_pybytes())
 
     def _read_json(self, name: str) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from analysis.figures.style import RC, Look, grid
 # With more points than that a panel is a cloud, in which only the front can be read.
 MOST_LABELS = 60
 _FADED = 0.35
-_WIDTH, _HEIGHT, _HEAD, _FOOT = 4.6, 3.6, 0.45, 1.15  # inches
+_WIDTH, _HEIGHT, _HEAD = 4.6, 3.6, 0.3  # inches of a panel, and of the title
 Line = Callable[[Axes, pd.DataFrame], None]
 _SHARES = ("realised_skip_weighted", "new_hallucination_rate")
 
@@ -61,7 +61,13 @@ def _figure(
     line: Line,
 ) -> Figure:
     rows, columns = grid(len(panels), 3)
-    width, height = max(6.4, _WIDTH * columns), _HEIGHT * rows + _HEAD + _FOOT
+    width = max(6.4, _WIDTH * columns)
+    handles = _handles(pd.concat(panels.values()), drawn_as)
+    beside = min(len(handles), int((width - 0.6) // 1.4))
+    note = _footnote(note, panels)
+    note_height = 0.14 * (note.count("\n") + 1) + 0.1
+    foot = note_height + 0.18 * -(-len(handles) // beside) + 0.55
+    height = _HEIGHT * rows + _HEAD + foot
     with rc_context(RC):
         figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
@@ -69,7 +75,7 @@ def _figure(
         figure.subplots_adjust(
             left=0.6 / width,
             right=1 - 0.2 / width,
-            bottom=(_FOOT + 0.45) / height,
+            bottom=(foot + 0.1) / height,
             top=1 - (_HEAD + 0.2) / height,
             wspace=0.6 / _WIDTH,
             hspace=0.8 / _HEIGHT,
@@ -79,9 +85,15 @@ def _figure(
             _panel(axes, name, plane, frame, drawn_as, line)
         for axes in every.flat[len(panels) :]:
             axes.set_visible(False)
-        whole = pd.concat(panels.values())
-        _legend(figure, whole, drawn_as)
-        figure.text(0.6 / width, 0.1 / height, _footnote(note, whole), fontsize=7, va="bottom")
+        figure.legend(
+            handles=handles,
+            loc="lower left",
+            bbox_to_anchor=(0.5 / width, note_height / height),
+            ncols=beside,
+            columnspacing=1.2,
+            handletextpad=0.2,
+        )
+        figure.text(0.6 / width, 0.1 / height, note, fontsize=7, va="bottom")
     return figure
 
 
@@ -176,36 +188,33 @@ def _label(row: Any) -> str:
     return " ".join(word for word in words if word)
 
 
-def _legend(figure: Figure, frame: pd.DataFrame, drawn_as: Mapping[str, Look]) -> None:
-    lossless = dict(zip(frame["method"], frame["lossless"], strict=True))
-    methods = sorted(set(frame["method"]) - {"full"}) + ["full"] * ("full" in set(frame["method"]))
-    handles = [
+def _handles(frame: pd.DataFrame, drawn_as: Mapping[str, Look]) -> list[Line2D]:
+    """The legend: methods by name, and the full model last."""
+    kinds = frame.groupby("method")[["lossless", "untrained"]].any()
+    methods = sorted(kinds.index, key=lambda name: (name == "full", name))
+    titles = {
+        row.Index: row.Index + "*" * row.untrained + " (lossless)" * row.lossless
+        for row in kinds.itertuples()
+    } | {"full": "full model"}
+    return [
         Line2D(
             [],
             [],
             color=drawn_as[name].colour,
             marker=drawn_as[name].marker,
             linestyle="",
-            label="full model" if name == "full" else name + (" (lossless)" if lossless[name] else ""),
+            label=titles[name],
         )
         for name in methods
     ]
-    width, height = figure.get_size_inches()
-    columns = max(1, int((width - 0.6) // 1.4))
-    figure.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=(0.5 / width, 0.42 / height),
-        ncols=min(columns, len(handles)),
-        columnspacing=1.2,
-        handletextpad=0.2,
-    )
 
 
-def _footnote(note: str, frame: pd.DataFrame) -> str:
+def _footnote(note: str, panels: Mapping[str, pd.DataFrame]) -> str:
     parts = [note]
-    if (frame["mark"] != "").any():
+    if any((frame["mark"] != "").any() for frame in panels.values()):
         parts.append("↓ ↑: quality differs from the full model's (exact test, Holm, p < 0.05).")
-    if len(frame) > MOST_LABELS:
+    if any(frame["untrained"].any() for frame in panels.values()):
+        parts.append("* untrained ablation: the method's paper trains the model for it.")
+    if any(len(frame) > MOST_LABELS for frame in panels.values()):
         parts.append(f"Panels of more than {MOST_LABELS} points have labels on the front only.")
     return "\n".join(parts)

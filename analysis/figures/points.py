@@ -64,8 +64,8 @@ def points(runs: Sequence[Record], plane: Plane) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        method, label, mark, x, x_lo, x_hi, y, y_lo, y_hi, and `front`: not beaten in both quantities, neither
-        by a run nor by the full model. Empty if no run has both.
+        method, label, mark, lossless, untrained, x, x_lo, x_hi, y, y_lo, y_hi, and `front`: not beaten in
+        both quantities, neither by a run nor by the full model. Empty if no run has both.
     """
     methods = [run for run in runs if run["method"] != "full"]
     rows = [
@@ -74,12 +74,13 @@ def points(runs: Sequence[Record], plane: Plane) -> pd.DataFrame:
             "label": point_label(run, methods),
             "mark": mark(run),
             "lossless": bool(run.get("lossless")),
+            "untrained": bool(run.get("untrained_ablation")),
             **_values(run, plane.x, "x"),
             **_values(run, plane.y, "y"),
         }
         for run in methods
     ]
-    columns = ["method", "label", "mark", "lossless", "x", "x_lo", "x_hi", "y", "y_lo", "y_hi"]
+    columns = ["method", "label", "mark", "lossless", "untrained", "x", "x_lo", "x_hi", "y", "y_lo", "y_hi"]
     frame = pd.DataFrame(rows, columns=columns).dropna(subset=["x", "y"])
     if frame.empty:
         return frame.assign(front=False)
@@ -121,6 +122,14 @@ def _full(runs: Sequence[Record], plane: Plane, columns: Sequence[str]) -> pd.Da
         )
         # A setting is full of paired runs or of runs alone; the latter have no full model to stand beside.
         if x is not None and y is not None and run.get("full_quality") is not None:
-            row = {"method": "full", "label": "", "mark": "", "lossless": True, "x": x, "y": y}
+            row = {
+                "method": "full",
+                "label": "",
+                "mark": "",
+                "lossless": True,
+                "untrained": False,
+                "x": x,
+                "y": y,
+            }
             return pd.DataFrame([row], columns=columns)
     return pd.DataFrame(columns=columns)

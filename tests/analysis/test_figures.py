@@ -61,7 +61,7 @@ class TestReport:
     def test_fronts_name_their_points_tasks_and_axes(self, drawn):
         found = words(drawn[1] / "pareto-quality-speedup.svg")
         assert {"factoidqa (contains), 12 examples", "summarization (contains), 12 examples"} <= found
-        assert {"decode speedup", "quality", "full model", "swift (lossless)"} <= found
+        assert {"decode speedup", "quality", "full model", "swift (lossless)", "early_exit*"} <= found
         # On the front with the method's name, behind it without.
         assert {"ffnskip 0.25", "ffnskip 0.5", "0.25", "0.5"} <= found and "early_exit 0.25" not in found
         assert any(text.startswith("Faded: ") for text in found)

@@ -153,8 +153,11 @@ def comparison(metrics: pd.DataFrame) -> pd.DataFrame:
     records = _corrected(
         sorted(records_of(metrics), key=lambda one: (one["method"], one.get("realised_skip_weighted") or 0))
     )
-    rows = [[method(record, records), *(column.run(record) for column in COLUMNS)] for record in records]
     beside = next((record for record in records if record.get("full_quality") is not None), None)
+    if beside is not None:
+        # The full model's own run, which others reuse, is the first row already.
+        records = [one for one in records if one["method"] != "full" or one.get("full_quality") is not None]
+    rows = [[method(record, records), *(column.run(record) for column in COLUMNS)] for record in records]
     if beside is not None:
         rows.insert(0, ["full", *(column.full(beside) for column in COLUMNS)])
     frame = pd.DataFrame(rows, columns=["method", *(column.title for column in COLUMNS)])

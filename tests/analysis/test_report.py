@@ -123,6 +123,19 @@ def test_without_a_baseline_there_is_no_full_row():
     assert "speedup" not in table, "what no run has is left out"
 
 
+def test_the_run_that_others_reuse_is_the_first_row_and_no_other():
+    own = metrics(method="full", full_quality=None, quality_delta=None, speedup=None, baseline="none")
+    assert list(comparison(frame_of(metrics(), own)).method) == ["full", "ffnskip (threshold=0.9431)"]
+    # Decoded beside itself, it shows the noise; alone, it is all there is.
+    itself = metrics(method="full", solved_parameter=None)
+    assert list(comparison(frame_of(metrics(), itself)).method) == [
+        "full",
+        "ffnskip (threshold=0.9431)",
+        "full",
+    ]
+    assert list(comparison(frame_of(own | {"solved_parameter": None})).method) == ["full"]
+
+
 class TestCommand:
     def test_writes_and_prints(self, results, tmp_path, capsys):
         main(["report", str(results), "--out", str(tmp_path / "out")])

@@ -112,15 +112,15 @@ def _figures(
         yield plane.name, _plane(study, limited, plane, drawn_as, planes.fronts)
     yield AGAINST_IDEAL.name, _plane(study, limited, AGAINST_IDEAL, drawn_as, planes.against_ideal)
     yield "skip-by-layer", _skip_map(study, samples)
-    yield "quality-by-category", _difference_map(study, samples, {"category": "category"})
-    by_run = samples.assign(
-        **{name: _thirds_by_panel(study, samples, name) for name in ("prompt_tokens", "full_output_tokens")}
+    yield (
+        "quality-by-category",
+        _difference_map(study, samples, {"category": "category"}, lambda given: given),
     )
     lengths = {
         "prompt_tokens": "tokens of the prompt",
         "full_output_tokens": "tokens of the full model's answer",
     }
-    yield "quality-by-length", _difference_map(study, by_run, lengths)
+    yield "quality-by-length", _difference_map(study, samples, lengths, thirds)
     # Few methods exit or draft: that others do not is nothing to remark on.
     for name, column, axis in (
         ("exit-layers", "exit_layers", "last layer that ran"),
@@ -160,28 +160,26 @@ def _skip_map(study: Study, samples: pd.DataFrame) -> Figure | str:
     return maps.draw(study.title, panels, maps.skip_scale())
 
 
-def _difference_map(study: Study, samples: pd.DataFrame, columns: Mapping[str, str]) -> Figure | str:
+def _difference_map(
+    study: Study,
+    samples: pd.DataFrame,
+    columns: Mapping[str, str],
+    grouped: Callable[[pd.Series], pd.Series],
+) -> Figure | str:
+    """Maps by columns (with what they are), whose values are grouped among the answers of one panel."""
     panels = []
     for name, runs in study.panels.items():
         rows = rows_of(runs)
-        found = [(what, difference_by(samples, rows, column)) for column, what in columns.items()]
+        own = samples[samples["run_id"].isin([run["run_id"] for run in runs])]
+        own = own.assign(**{column: grouped(own[column]) for column in columns})
+        found = [(what, difference_by(own, rows, column)) for column, what in columns.items()]
         found = [(what, frame) for what, frame in found if frame.shape[1] > 1]
         if found:
             panels.append(maps.Panel(name, found))
     if not panels:
         return f"no two values of {' or '.join(columns.values())} with pairs to compare"
-    return maps.draw(
-        study.title, panels, maps.difference_scale([frame for panel in panels for _, frame in panel.maps])
-    )
-
-
-def _thirds_by_panel(study: Study, samples: pd.DataFrame, column: str) -> pd.Series:
-    """Thirds of each panel's own lengths, in words."""
-    parts = []
-    for runs in study.panels.values():
-        own = samples[samples["run_id"].isin({run["run_id"] for run in runs})]
-        parts.append(thirds(own[column]))
-    return pd.concat(parts)
+    frames = [frame for panel in panels for _, frame in panel.maps]
+    return maps.draw(study.title, panels, maps.difference_scale(frames))
 
 
 def _histograms(

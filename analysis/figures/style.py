@@ -15,7 +15,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d")
 RC: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
-    "axes.titley": 1.02,  # a fixed place: looking for one takes a tenth of the drawing
+    "axes.titley": 1.0,  # a fixed place: looking for one takes a tenth of the drawing
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": False,

@@ -23,7 +23,7 @@ def answers(task, method, skip, count=12):
                 "example_id": f"{task}-{number}",
                 "turn": 0,
                 "category": CATEGORIES[number % 3],
-                "prompt_tokens": 40 + number,
+                "prompt_tokens": (140 if task == "summarization" else 40) + number,
                 "output_tokens": STEPS + 1,
                 "full_output_tokens": STEPS + 1,
                 "full_prompt_tokens": 40 + number,

@@ -81,6 +81,13 @@ class TestReport:
         assert report.remarks == ("No figures: they need matplotlib; pip install -e '.[plots]'",)
         assert {path.suffix for path in report.files} == {".md", ".tex", ".csv"}
 
+    def test_lengths_rise_from_left_to_right_in_every_panel(self, drawn):
+        """Each task has thirds of its own."""
+        text = ElementTree.parse(drawn[1] / "quality-by-length.svg")
+        said = ["".join(one.itertext()).strip() for one in text.iter("{http://www.w3.org/2000/svg}text")]
+        asked = ["≤ 43", "44 to 47", "> 47", "≤ 143", "144 to 147", "> 147"]
+        assert [one for one in said if one in asked] == asked
+
     def test_what_no_run_knows_is_not_drawn_and_said(self, tmp_path):
         unknown = (
             "outcome",

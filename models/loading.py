@@ -15,6 +15,7 @@ from models.dtypes import resolve_dtype
 from models.errors import ModelError
 from models.families import family_of
 from models.gguf import converted, file_sha256
+from models.graphs import CudaRecorder
 from models.stack import Stack
 
 
@@ -55,8 +56,8 @@ class EngineConfig:
         Implementation of the sub-layers: hf drives the transformers sub-modules, for every family; fused
         merges projections, for Llama-like ones; auto is fused where the model allows it.
     compile : bool
-        Compile the decode steps of fused layers, on a CPU: half a minute once a machine and model, and a C++
-        compiler.
+        Compile the decode steps of fused layers. On a CPU into programs: half a minute once a machine and
+        model, and a C++ compiler. On a GPU record them as CUDA graphs.
     """
 
     layer: str = "auto"
@@ -201,9 +202,16 @@ def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: E
         raise ModelError(f"model {config.path} cannot be loaded: {lines[0]}") from error
     if local is None:
         revision = getattr(model.config, "_commit_hash", None) or revision
-    stack = Stack(model, engine.layer, compiled=engine.compile)
+    stack = compiled_stack(model, engine.layer) if engine.compile else Stack(model, engine.layer)
     _give_back()
     return LoadedModel(stack, tokenizer, end_tokens(model, tokenizer), revision)
+
+
+def compiled_stack(model: Any, layer: str = "auto") -> Stack:
+    """A model opened into compiled sub-layers: programs on a CPU, CUDA graphs on a GPU."""
+    if model.device.type == "cuda":
+        return Stack(model, layer, recorder=CudaRecorder(model.device))
+    return Stack(model, layer, compiled=True)
 
 
 def _owned(model: Any) -> Any:

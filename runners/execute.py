@@ -228,7 +228,8 @@ class Execution:
         facts = {**self._facts(), "setup_s": setup_s, "wall_s": wall_s, **energy.facts(resumed=bool(records))}
         facts |= resources.peak_memory(self.model.stack.device)
         metrics = summarise(rows, facts, seed=self.job.settings.seed)
-        metrics["speedup_vs_hf"] = self._versus_hf(rows)
+        metrics["speedup_vs_hf"] = self._versus_hf(rows, cache="dynamic")
+        metrics["speedup_vs_hf_static"] = self._versus_hf(rows, cache="static")
         self.run.finish(rows, metrics)
         logger = self.job.logger
         if logger.name == "wandb":
@@ -278,12 +279,12 @@ class Execution:
                     bar.set_postfix_str(f"{tokens / seconds:.1f} tokens/s")
         return rows
 
-    def _versus_hf(self, rows: Rows) -> float | None:
-        """Decode speed over that of transformers' `generate`, where that answered the same examples under
-        the same conditions."""
+    def _versus_hf(self, rows: Rows, cache: str) -> float | None:
+        """Decode speed over that of transformers' `generate` with a kind of cache, where that answered the
+        same examples under the same conditions."""
         if self.job.method_name == "hf_generate":
             return None
-        other = covering_rows(self.run.root, self.conditions_id, "hf_generate", self._asked)
+        other = covering_rows(self.run.root, self.conditions_id, "hf_generate", self._asked, cache=cache)
         return None if other is None else quotient(_tokens_per_s(rows), _tokens_per_s(list(other.values())))
 
     def _config(self) -> str:

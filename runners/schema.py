@@ -115,7 +115,7 @@ METRICS = _schema(
     (FLOAT, "judge_score full_judge_score judge_delta judge_delta_lo judge_delta_hi judge_win_rate"),
     (FLOAT, "judge_tie_rate judge_loss_rate judge_cost"),
     (INT, "judge_calls judge_unparsed judge_failed"),
-    (FLOAT, "draft_time_share search_time_share"),
+    (FLOAT, "draft_time_share search_time_share speedup_vs_hf_static"),
 )
 
 # What two runs must share to stand in one table.

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from analysis.breakdown import by_category, by_score
-from analysis.frames import AnalysisError, load_metrics, load_samples
+from analysis.frames import AnalysisError, load_judgements, load_metrics, load_samples
+from analysis.grades import grades_markdown
 from analysis.tables import markdown, run_names, settings, table
 
 
@@ -21,8 +22,8 @@ def report(root: Path, out: Path) -> str:
     if metrics.empty:
         raise AnalysisError(f"{root} holds no finished run")
     text = markdown(metrics)
-    samples = load_samples(root)
-    files = {"tables.md": text, "categories.md": "", "scores.md": ""}
+    samples, judgements = load_samples(root), load_judgements(root)
+    files = {"tables.md": text, "categories.md": "", "scores.md": "", "grades.md": ""}
     for title, runs in settings(metrics):
         names = run_names(runs)
         for file, frame in (
@@ -31,6 +32,8 @@ def report(root: Path, out: Path) -> str:
         ):
             if not frame.empty:
                 files[file] += f"## {title}\n\n{table(frame)}\n\n"
+        if judged := grades_markdown(judgements, names):
+            files["grades.md"] += f"## {title}\n\n{judged}\n\n"
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -55,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     except AnalysisError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(f"Written to {out}: tables.md, categories.md, scores.md, metrics.csv")
+    print(f"Written to {out}: tables.md, categories.md, scores.md, grades.md, metrics.csv")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis.tables import UNKNOWN
+from analysis import cells
 from runners.statistics import clustered_mean_interval
 
 
@@ -33,12 +33,12 @@ def by_category(samples: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
                 "category": category,
                 "method": names[run_id],
                 "answers": str(len(group)),
-                "quality": _mean(group["quality"]),
-                "full": _mean(group["full_quality"]),
-                "difference": _interval(delta.estimate, delta.lo, delta.hi),
-                "collapsed": _share(group["collapsed"]),
-                "hallucinated": _share(group["hallucinated"]),
-                "full hallucinated": _share(group["full_hallucinated"]),
+                "quality": cells.mean(group["quality"]),
+                "full": cells.mean(group["full_quality"]),
+                "difference": cells.interval(delta.estimate, delta.lo, delta.hi),
+                "collapsed": cells.share(group["collapsed"]),
+                "hallucinated": cells.share(group["hallucinated"]),
+                "full hallucinated": cells.share(group["full_hallucinated"]),
             }
         )
     return pd.DataFrame(rows)
@@ -60,25 +60,9 @@ def by_score(samples: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
                     "task": task,
                     "score": score,
                     "method": names[run_id],
-                    "mean": _mean(own[score]),
-                    "full": _mean(theirs),
+                    "mean": cells.mean(own[score]),
+                    "full": cells.mean(theirs),
                 }
             )
     frame = pd.DataFrame(rows)
     return frame if frame.empty else frame.sort_values(["task", "score", "method"], kind="stable")
-
-
-def _mean(values: pd.Series) -> str:
-    values = values.dropna()
-    return UNKNOWN if values.empty else f"{values.astype(float).mean():.3f}"
-
-
-def _share(values: pd.Series) -> str:
-    values = values.dropna()
-    return UNKNOWN if values.empty else f"{100 * values.astype(float).mean():.0f} %"
-
-
-def _interval(estimate: float | None, lo: float | None, hi: float | None) -> str:
-    if estimate is None:
-        return UNKNOWN
-    return f"{estimate:+.3f}" + ("" if lo is None else f" [{lo:+.3f}, {hi:+.3f}]")

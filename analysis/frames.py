@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from runners.schema import METRICS, SAMPLES, metrics_record
+from runners.schema import JUDGEMENTS, METRICS, SAMPLES, metrics_record
 
 
 class AnalysisError(Exception):
@@ -59,10 +59,26 @@ def load_samples(root: Path | str) -> pd.DataFrame:
         No such folder, or a file in it is damaged.
     """
     files = [str(run / "samples.parquet") for run in finished_runs(root)]
+    return _frame(files, SAMPLES, "samples")
+
+
+def load_judgements(root: Path | str) -> pd.DataFrame:
+    """One row a verdict of every judge on finished runs, with the columns of `runners.schema.JUDGEMENTS`.
+
+    Raises
+    ------
+    AnalysisError
+        No such folder, or a file in it is damaged.
+    """
+    files = [str(file) for run in finished_runs(root) for file in sorted(run.glob("judgements-*.parquet"))]
+    return _frame(files, JUDGEMENTS, "judgements")
+
+
+def _frame(files: list[str], schema: pa.Schema, what: str) -> pd.DataFrame:
     if not files:
-        return SAMPLES.empty_table().to_pandas()
+        return schema.empty_table().to_pandas()
     try:
-        table = ds.dataset(files, schema=SAMPLES, format="parquet").to_table()
+        table = ds.dataset(files, schema=schema, format="parquet").to_table()
     except (OSError, pa.ArrowException) as error:
-        raise AnalysisError(f"samples cannot be read: {str(error).splitlines()[0]}") from error
+        raise AnalysisError(f"{what} cannot be read: {str(error).splitlines()[0]}") from error
     return table.to_pandas(maps_as_pydicts="strict")

@@ -69,6 +69,12 @@ def parameters(record: Record) -> Record:
     return given if isinstance(given, dict) else {}
 
 
+def preferred(record: Record) -> str:
+    """In how many of a judge's comparisons the run's answer won, neither did, and the full model's did."""
+    rates = [record.get(f"judge_{outcome}_rate") for outcome in ("win", "tie", "loss")]
+    return UNKNOWN if None in rates else " / ".join(f"{100 * float(rate or 0):.0f} %" for rate in rates)
+
+
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -81,6 +87,7 @@ COLUMNS = (
     Column("difference to full", number("quality_delta", "{:+.2f}", interval=True)),
     Column("p (Holm)", lambda record: UNKNOWN if record.get(HOLM) is None else f"{record[HOLM]:.3f}"),
     Column("judge's grade", number("judge_score", "{:.2f}"), number("full_judge_score", "{:.2f}")),
+    Column("judge: won / tie / lost", preferred),
     Column("new hallucinations", number("new_hallucination_rate", "{:.0f} %", 100)),
     Column(
         "collapsed", number("collapse_rate", "{:.0f} %", 100), number("full_collapse_rate", "{:.0f} %", 100)

@@ -6,25 +6,9 @@ from typing import Any
 import pyarrow as pa
 
 from runners.columns import mean, rows_with
-from runners.statistics import clustered_mean_interval
+from runners.schema import JUDGEMENTS
+from runners.statistics import agreed_winner, clustered_mean_interval
 from tasks.judges.config import JudgeConfig
-
-_TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
-
-# winner: own, full or tie. parsed: null where no answer came.
-JUDGEMENTS = pa.schema(
-    [
-        *((name, _TEXT) for name in ("run_id", "judge", "example_id")),
-        ("turn", _INT),
-        *((name, _TEXT) for name in ("category", "side", "prompt_name", "question_sha256", "reply")),
-        ("ratings", pa.list_(_FLOAT)),
-        ("rating", _FLOAT),
-        ("winner", _TEXT),
-        ("parsed", pa.bool_()),
-        ("prompt_tokens", _INT),
-        ("completion_tokens", _INT),
-    ]
-)
 
 Judged = Sequence[Mapping[str, Any]]
 
@@ -41,8 +25,7 @@ def judge_metrics(judged: Judged, config: JudgeConfig, seed: int = 0) -> dict[st
     """Return the `judge_*` metrics.
 
     The difference of grades is over turns in which both sides have one, its interval clustered by
-    conversation. A side wins a comparison if it does so in both orders; all else is a tie (Zheng et al.,
-    2023, section 3.4).
+    conversation. Who won a comparison: see `statistics.agreed_winner`.
     """
     grades = {
         side: {_place(row): row["rating"] for row in judged if row["side"] == side and row.get("rating")}
@@ -82,9 +65,7 @@ def _outcomes(judged: Judged) -> list[str]:
     for row in judged:
         if row["side"] in ("own_first", "full_first") and row.get("winner"):
             said.setdefault(_place(row), []).append(row["winner"])
-    return [
-        verdicts[0] if len(set(verdicts)) == 1 else "tie" for verdicts in said.values() if len(verdicts) == 2
-    ]
+    return [outcome for verdicts in said.values() if (outcome := agreed_winner(verdicts))]
 
 
 def _cost(paid: Judged, config: JudgeConfig) -> float | None:

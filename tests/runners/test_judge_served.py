@@ -19,7 +19,7 @@ import pytest
 from bench import rows_of
 from judge_model import GRADE, PREFERS_FIRST, UNREADABLE, save_judge
 
-from runners.judge_metrics import JUDGEMENTS
+from runners.schema import JUDGEMENTS
 
 NEEDED = ("fastapi", "uvicorn", "openai")
 pytestmark = [

@@ -33,7 +33,7 @@ from runners.reuse import covering_rows, full_columns, stored_config
 from runners.settings import Job
 from runners.speed_metrics import decode_tokens
 from runners.storage import RunFolder
-from runners.wandb_logger import log_run
+from runners.wandb_logger import Destination, log_run
 from tasks import registry as tasks
 from tasks.base import Example, Task
 
@@ -112,7 +112,8 @@ def _judged(finished: Finished, job: Job) -> Finished:
     """A finished run with the verdicts of the judge that is asked for, which cost nothing the second time."""
     if job.judge.name == "none":
         return finished
-    return dataclasses.replace(finished, metrics=judge_run(finished.folder, job.judge))
+    metrics = judge_run(finished.folder, job.judge, to=Destination.of(job.logger))
+    return dataclasses.replace(finished, metrics=metrics)
 
 
 def _check_folder(root: Path) -> None:
@@ -231,18 +232,8 @@ class Execution:
         metrics["speedup_vs_hf"] = self._versus_hf(rows, cache="dynamic")
         metrics["speedup_vs_hf_static"] = self._versus_hf(rows, cache="static")
         self.run.finish(rows, metrics)
-        logger = self.job.logger
-        if logger.name == "wandb":
-            config = yaml.safe_load(self._config())
-            log_run(
-                config,
-                metrics,
-                rows,
-                self.run.path,
-                mode=logger.mode,  # type: ignore[arg-type]
-                project=logger.project,
-                group=logger.group,
-            )
+        to = Destination.of(self.job.logger)
+        log_run(yaml.safe_load(self._config()), metrics, rows, self.run.path, to)
         return Finished(metrics, self.run.path, fresh=True)
 
     def _warm_up(self) -> None:

@@ -1,24 +1,14 @@
-"""A judge's verdicts as a table and as metrics."""
+"""A judge's verdicts as metrics."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from runners.columns import mean, rows_with
-from runners.schema import JUDGEMENTS
 from runners.statistics import agreed_winner, clustered_mean_interval
 from tasks.judges.config import JudgeConfig
 
 Judged = Sequence[Mapping[str, Any]]
-
-
-def judgements_table(judged: Judged, run_id: str, label: str) -> pa.Table:
-    """Return the verdicts with exactly the `JUDGEMENTS` columns."""
-    rows = [{"run_id": run_id, "judge": label, **row} for row in judged]
-    return pa.Table.from_pylist(
-        [{name: row.get(name) for name in JUDGEMENTS.names} for row in rows], schema=JUDGEMENTS
-    )
 
 
 def judge_metrics(judged: Judged, config: JudgeConfig, seed: int = 0) -> dict[str, Any]:
@@ -53,6 +43,23 @@ def judge_metrics(judged: Judged, config: JudgeConfig, seed: int = 0) -> dict[st
         "judge_calls": len(paid),
         "judge_cost": _cost(list(paid.values()), config),
     }
+
+
+def grades_by_part(judged: Judged) -> dict[str, float]:
+    """Return the mean grades of each category and, of conversations, each turn: `judge_score/math`,
+    `full_judge_score/turn 2`. A part without a grade is left out.
+    """
+    turns = {row["turn"] for row in judged}
+    parts: dict[str, list[float]] = {}
+    for row in judged:
+        if row["side"] not in ("own", "full") or row.get("rating") is None:
+            continue
+        metric = "judge_score" if row["side"] == "own" else "full_judge_score"
+        names = [row["category"]] if row["category"] else []
+        names += [f"turn {row['turn'] + 1}"] if len(turns) > 1 else []
+        for name in names:
+            parts.setdefault(f"{metric}/{name}", []).append(row["rating"])
+    return {name: math.fsum(grades) / len(grades) for name, grades in sorted(parts.items())}
 
 
 def _place(row: Mapping[str, Any]) -> tuple[str, int]:

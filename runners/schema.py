@@ -179,11 +179,20 @@ def samples_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     ValueError
         A row has a key that is no column, or a value that does not fit its column.
     """
+    return _table(rows, SAMPLES, "samples")
+
+
+def judgements_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Return verdicts as an Arrow table with exactly the `JUDGEMENTS` columns; as `samples_table`."""
+    return _table(rows, JUDGEMENTS, "judgements")
+
+
+def _table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, what: str) -> pa.Table:
     rows = list(rows)
     for row in rows:
-        _refuse_unknown(row, SAMPLES, "samples")
+        _refuse_unknown(row, schema, what)
     return pa.Table.from_arrays(
-        [_column([row.get(field.name) for row in rows], field) for field in SAMPLES], schema=SAMPLES
+        [_column([row.get(field.name) for row in rows], field) for field in schema], schema=schema
     )
 
 

@@ -20,6 +20,7 @@ from models.loading import LoadedModel, load_model, model_revision
 from runners import identity, resources
 from runners.columns import Rows, quotient, total
 from runners.decoding import Decoding
+from runners.entailment import check_entailment, give_entailment
 from runners.environment import code_revision, environment
 from runners.errors import RunError
 from runners.judging import check_judge, judge_run
@@ -87,6 +88,7 @@ def execute(job: Job) -> Finished:
     _check_folder(root)
     # What judging needs is looked for now, and not when the answers are there.
     check_judge(job.judge, job.task_name, job.runner.baseline)
+    check_entailment(task)
     run = RunFolder(root, identity.run_id(job, conditions, task, examples, calibration))
     if run.is_done() and not settings.force:
         return _finished(run, job)
@@ -228,6 +230,8 @@ class Execution:
         wall_s = spent + time.monotonic() - started
         facts = {**self._facts(), "setup_s": setup_s, "wall_s": wall_s, **energy.facts(resumed=bool(records))}
         facts |= resources.peak_memory(self.model.stack.device)
+        if give_entailment(self.task):
+            rows = [row | scored(self.task, row) for row in rows]
         metrics = summarise(rows, facts, seed=self.job.settings.seed)
         metrics["speedup_vs_hf"] = self._versus_hf(rows, cache="dynamic")
         metrics["speedup_vs_hf_static"] = self._versus_hf(rows, cache="static")

@@ -7,11 +7,12 @@ from pathlib import Path
 from analysis.breakdown import by_category, by_score
 from analysis.frames import AnalysisError, load_judgements, load_metrics, load_samples
 from analysis.grades import grades_markdown
+from analysis.page import gather, write_page
 from analysis.tables import markdown, run_names, settings, table
 
 
 def report(root: Path, out: Path) -> str:
-    """Write the tables of a results folder and return the comparison as Markdown.
+    """Write the tables and the page of a results folder and return the comparison as Markdown.
 
     Raises
     ------
@@ -39,6 +40,7 @@ def report(root: Path, out: Path) -> str:
         for name, content in files.items():
             (out / name).write_text(content, encoding="utf-8")
         metrics.to_csv(out / "metrics.csv", index=False)
+        write_page(gather(root, metrics, samples), out / "report.html")
     except OSError as error:
         raise AnalysisError(f"cannot write {error.filename or out}: {error.strerror}") from error
     return text
@@ -58,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     except AnalysisError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(f"Written to {out}: tables.md, categories.md, scores.md, grades.md, metrics.csv")
+    print(f"Written to {out}: tables.md, categories.md, scores.md, grades.md, metrics.csv, report.html")
 
 
 if __name__ == "__main__":

@@ -113,35 +113,39 @@ function render() {
 
 function renderPlots(places, own) {
   const view = VIEWS[state.view];
-  const figures = places.map((setting) => [
-    setting,
-    make("figure", {}, make("figcaption", {}, setting.title)),
-  ]);
-  byId("plots").replaceChildren(...figures.map(([, figure]) => figure));
-  for (const [setting, figure] of figures) {
+  const figures = places.map((setting) => make("figure", {}, make("figcaption", {}, setting.title)));
+  byId("plots").replaceChildren(...figures);
+  places.forEach((setting, place) => {
     const here = own.filter((run) => run.setting === setting.number);
-    const svg = plot(setting, here, view, Math.floor(figure.clientWidth), look);
-    const drawn = here.filter((run) => known(run[view.x.field]) && known(run[view.y.field])).length;
-    if (svg) figure.append(svg);
-    else
-      figure.append(
-        make(
-          "p",
-          { class: "none" },
-          `Nothing to draw: no run here has both ${view.x.title} and ${view.y.title}.`,
-        ),
-      );
-    const notes = [];
-    if (svg && drawn < here.length)
-      notes.push(
-        `${here.length - drawn} of ${here.length} runs are not drawn, because their ${view.x.title} or ${view.y.title} is unknown.`,
-      );
-    if (svg && view.y.field === "quality" && known(setting.detectable))
-      notes.push(
-        `Differences in quality below ${said(setting.detectable, "plain")} can go unseen with this many examples.`,
-      );
-    if (notes.length) figure.append(make("p", { class: "hint" }, notes.join(" ")));
+    const width = Math.floor(figures[place].clientWidth);
+    const notes = remarks(setting, here, view);
+    figures[place].append(
+      plot(setting, here, view, width, look) ?? make("p", { class: "none" }, "Nothing to draw."),
+      notes.length ? make("p", { class: "hint" }, notes.join(" ")) : "",
+    );
+  });
+}
+
+/** What a reader of a plot must know that its points do not say. */
+function remarks(setting, here, view) {
+  const drawn = here.filter((run) => known(run[view.x.field]) && known(run[view.y.field]));
+  const found = [];
+  if (drawn.length < here.length) {
+    const missing = `${view.x.title} or ${view.y.title} is unknown`;
+    found.push(`${here.length - drawn.length} of ${here.length} runs are not drawn: their ${missing}.`);
   }
+  if (view.y.field === "quality" && drawn.length && known(setting.detectable)) {
+    const least = said(setting.detectable, "plain");
+    found.push(`Differences in quality below ${least} can go unseen with this many examples.`);
+  }
+  const looping = drawn.filter((run) => run.collapse_rate >= 0.5).length;
+  if (view.y.field === "new_hallucination_rate" && looping) {
+    found.push(
+      "A collapsed answer is no hallucination, so a run that only loops has few. " +
+        `Half of the answers or more collapsed in ${looping} of the ${drawn.length} runs drawn.`,
+    );
+  }
+  return found;
 }
 
 function sortBy(place) {

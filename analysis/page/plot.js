@@ -57,7 +57,7 @@ function plot(setting, runs, view, width, look) {
   svg.append(axes(view, box, x, y, yTitle), frontLine(points, view, box, x, y));
   // Those on the front come last, on top; Tab goes from left to right within both.
   const order = [...points].sort((p, q) => p.front - q.front || p.x - q.x);
-  svg.append(...order.map((point) => mark(point, view, box, x, y, look)));
+  svg.append(...order.flatMap((point) => mark(point, view, box, x, y, look)));
   svg.append(labels(points, x, y, box));
   return svg;
 }
@@ -109,7 +109,6 @@ function mark(point, view, box, x, y, look) {
     "aria-label": readable(look.lines(run, view, point).join("; ")),
     "data-run": run ? run.number : null,
   });
-  if (run) group.append(whiskers(run, view, box, x, y));
   group.append(
     draw(
       "g",
@@ -120,7 +119,7 @@ function mark(point, view, box, x, y, look) {
     ),
   );
   look.attach(group, run, view, point);
-  return group;
+  return run ? [group, whiskers(run, view, box, x, y)] : [group];
 }
 
 /** The 95 % limits, seen while the point is looked at. */

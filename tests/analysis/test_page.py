@@ -4,11 +4,11 @@ import base64
 import hashlib
 import json
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
 import pytest
-from tiny_study import answer, write_run
 
 from analysis import load_metrics, load_samples
 from analysis.__main__ import main
@@ -17,7 +17,9 @@ from analysis.page import write
 from analysis.page.answers import COLUMNS, Texts, answer_rows, change
 from analysis.page.data import difference, gather
 from analysis.page.write import embedded, page
+from tiny_study import answer, write_run
 
+ROOT = Path(__file__).parents[2]
 HOSTILE = (
     "</script><script>hit=1</script><!--<img src=x onerror=hit=1> & \u202eevil\u2066 \u2028\x00\x9b\ufeff"
 )
@@ -191,11 +193,18 @@ class TestPage:
         folder = Path(write.__file__).parent
         files = {file.name for file in folder.iterdir() if file.suffix in (".js", ".css", ".html")}
         assert files == {*write.SCRIPTS, *write.STYLES, "template.html"}
-        project = tomllib.loads((folder.parents[1] / "pyproject.toml").read_text())["tool"]["setuptools"]
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
         assert "analysis.page" in project["packages"]
         patterns = project["package-data"]["analysis.page"]
         assert all(any(Path(file).match(pattern) for pattern in patterns) for file in files)
         assert all(len((folder / file).read_text().splitlines()) <= 400 for file in files)
+
+    def test_the_benchmark_runs_without_a_browser(self, monkeypatch, capsys):
+        monkeypatch.setattr("sys.argv", ["bench_page.py", "--runs", "3", "--examples", "2"])
+        monkeypatch.setattr("shutil.which", lambda name: None)
+        runpy.run_path(str(ROOT / "scripts/bench_page.py"), run_name="__main__")
+        said = capsys.readouterr().out
+        assert "3 runs x 2 examples" in said and "opening was not timed" in said
 
     def test_the_command_writes_it(self, tmp_path, capsys):
         write_run(tmp_path / "results", "r", [answer("x")])

@@ -32,8 +32,8 @@ function answersOf(run, columns) {
   });
 }
 
-/** Fill and open the dialog. Closing gives the focus back to `opener`. */
-function openAnswers(dialog, run, setting, summary, change, opener) {
+/** Fill and open the dialog; closing it gives the focus back to where it was. */
+function openAnswers(dialog, run, setting, summary, change) {
   const answers = answersOf(run, summary.columns);
   const list = make("div", { class: "list" });
   const close = make("button", { type: "button", class: "close" }, "Close");
@@ -82,7 +82,6 @@ function openAnswers(dialog, run, setting, summary, change, opener) {
     list,
   );
   choose(change && run.counts[change] ? change : "");
-  dialog.onclose = () => opener.focus();
   dialog.showModal();
   dialog.scrollTop = 0;
   close.focus();

@@ -11,9 +11,9 @@ const state = { task: "", setting: "", change: "", hidden: new Set(), view: 0, c
 
 const look = {
   methodNumber: (run) => methods.indexOf(run.method),
-  open(run, opener) {
+  open(run) {
     hideTip();
-    openAnswers(byId("answers"), run, settings[run.setting], summary, state.change, opener);
+    openAnswers(byId("answers"), run, settings[run.setting], summary, state.change);
   },
   /** What is said about a point, line by line. */
   lines(run, view, point) {
@@ -46,10 +46,10 @@ const look = {
       if (event.key === "Escape") hideTip();
       if (run && (event.key === "Enter" || event.key === " ")) {
         event.preventDefault();
-        look.open(run, group);
+        look.open(run);
       }
     });
-    if (run) group.addEventListener("click", () => look.open(run, group));
+    if (run) group.addEventListener("click", () => look.open(run));
   },
 };
 

@@ -113,7 +113,7 @@ function row(run, columns, state, look) {
   const button = make("button", { type: "button", "aria-haspopup": "dialog" }, run.method);
   button.addEventListener("click", (event) => {
     event.stopPropagation();
-    look.open(run, button);
+    look.open(run);
   });
   const star = run.untrained_ablation ? make("span", { title: "untrained ablation" }, "*") : null;
   const cells = columns.map((column) => {
@@ -144,7 +144,7 @@ function row(run, columns, state, look) {
   line.addEventListener("click", () => {
     if (String(getSelection())) return; // a number is being copied
     button.focus();
-    look.open(run, button);
+    look.open(run);
   });
   return line;
 }

@@ -221,6 +221,16 @@ def test_answers_stand_beside_the_full_models(opened, study):
     assert page.locator("article .change").all_inner_texts() == ["collapsed"]
 
 
+def test_words_that_both_have_are_not_marked(opened, tmp_path):
+    told = answer("x", full_output_text="one two  three\nfour five", output_text="zero two and and four six")
+    write_run(tmp_path, "r", [told])
+    page = opened(page_of(tmp_path))
+    page.locator("tbody button").click()
+    assert page.locator("del").all_inner_texts() == ["one", "three", "five"]
+    assert page.locator("ins").all_inner_texts() == ["zero", "and and", "six"]
+    assert page.locator(".text").first.text_content() == "one two  three\nfour five"
+
+
 def test_many_answers_come_in_parts(opened, tmp_path):
     write_run(tmp_path, "r", [answer(f"x{number:02}") for number in range(25)])
     page = opened(page_of(tmp_path))

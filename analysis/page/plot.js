@@ -1,7 +1,7 @@
 // A setting's runs as a scatter plot.
 
-// Okabe and Ito's colours, which colour-blind readers tell apart too; shapes repeat at another interval, so that
-// 35 methods differ in one or the other.
+// Okabe and Ito's colours, which colour-blind readers tell apart too; shapes repeat at another interval, so
+// that 35 methods differ in one or the other.
 const COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"];
 const SHAPES = [
   (r) => `M${-r},0a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0z`,

@@ -2,8 +2,8 @@
 
 const UNKNOWN = "–";
 
-// Characters that hide or reorder text are shown as escapes. New lines and tabs stay, and so do the two joiners
-// that scripts and emoji need.
+// Characters that hide or reorder text are shown as escapes. New lines and tabs stay, and so do the two
+// joiners that scripts and emoji need.
 const HIDDEN = /((?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}])/u;
 
 function escapeOf(character) {

@@ -33,6 +33,7 @@ from runners.rescore import rescore
 from runners.reuse import covering_rows, full_columns, stored_config
 from runners.settings import Job
 from runners.speed_metrics import decode_tokens
+from runners.stopping import StopRequest
 from runners.storage import RunFolder
 from runners.wandb_logger import Destination, log_run
 from tasks import registry as tasks
@@ -66,15 +67,20 @@ def _model(config: Any, dtype: str, device: str, engine: Any) -> LoadedModel:
     return load_model(config, dtype=dtype, device=device, engine=engine)
 
 
-def execute(job: Job) -> Finished:
-    """Run a job, or what an earlier try left of it; a finished one is only read.
+@dataclass(frozen=True)
+class _Plan:
+    """What is known of a run before its model is loaded."""
 
-    Raises
-    ------
-    RunError, ModelError, MethodError, DataError
-        In one line: what the user can mend. Results already on disk stay as they are.
-    """
-    started = time.monotonic()
+    task: Task
+    examples: list[Example]
+    calibration: list[Example]
+    method: Method
+    max_new_tokens: int
+    conditions: dict[str, Any]
+    run: RunFolder
+
+
+def _plan(job: Job) -> _Plan:
     settings = job.settings
     torch.set_num_threads(settings.threads or _OWN_THREADS)
     task = tasks.create(job.task_name, job.task)
@@ -90,24 +96,65 @@ def execute(job: Job) -> Finished:
     check_judge(job.judge, job.task_name, job.runner.baseline)
     check_entailment(task)
     run = RunFolder(root, identity.run_id(job, conditions, task, examples, calibration))
-    if run.is_done() and not settings.force:
+    return _Plan(task, examples, calibration, method, max_new_tokens, conditions, run)
+
+
+def execute(job: Job, stop: StopRequest | None = None) -> Finished:
+    """Run a job, or what an earlier try left of it; a finished one is only read.
+
+    Parameters
+    ----------
+    job
+    stop
+        Asked before every batch.
+
+    Raises
+    ------
+    RunError, ModelError, MethodError, DataError
+        In one line: what the user can mend. Results already on disk stay as they are.
+    Interrupted
+        A stop was asked for. The same job goes on with the first batch that is missing.
+    """
+    started = time.monotonic()
+    plan = _plan(job)
+    run, force = plan.run, job.settings.force
+    if run.is_done() and not force:
         return _finished(run, job)
     # Before the lock, so that a run that cannot begin leaves not even a lock file.
-    execution = Execution(job, task, examples, calibration, method, max_new_tokens, conditions, run)
+    execution = Execution(job, plan, stop or StopRequest())
     with run.lock():
         # Another process may have finished it in the meantime.
-        done = run.is_done() and not settings.force
+        done = run.is_done() and not force
         fresh = None if done else execution.finish(started)
     return _finished(run, job) if fresh is None else _judged(fresh, job)
 
 
+def finished_before(job: Job) -> Path | None:
+    """The folder of a job for which nothing is left to do, not even scoring and judging, else None; no model
+    is loaded to tell.
+
+    Raises
+    ------
+    RunError, ModelError, MethodError, DataError
+        As `execute`.
+    """
+    run = _plan(job).run
+    done = run.is_done() and not job.settings.force
+    return run.path if done and job.judge.name == "none" and not _to_rescore(run, job) else None
+
+
 def _finished(run: RunFolder, job: Job) -> Finished:
     """A run that needs no decoding; it is scored again if other scoring is asked for."""
+    asked = _to_rescore(run, job)
+    metrics = rescore(run.path, asked) if asked else run.read_metrics()
+    return _judged(Finished(metrics, run.path, fresh=False), job)
+
+
+def _to_rescore(run: RunFolder, job: Job) -> dict[str, Any]:
+    """The scoring options of a job if a finished run was scored by others, else nothing."""
     stored = stored_config(run).get("task", {})
     asked = {name: getattr(job.task, name) for name in job.task.SCORING}
-    if any(stored.get(name) != value for name, value in asked.items()):
-        return _judged(Finished(rescore(run.path, asked), run.path, fresh=False), job)
-    return _judged(Finished(run.read_metrics(), run.path, fresh=False), job)
+    return asked if any(stored.get(name) != value for name, value in asked.items()) else {}
 
 
 def _judged(finished: Finished, job: Job) -> Finished:
@@ -141,18 +188,11 @@ def _check_batch(method: Method, batch_size: int) -> None:
 class Execution:
     """One run while it goes on."""
 
-    def __init__(
-        self,
-        job: Job,
-        task: Task,
-        examples: list[Example],
-        calibration: list[Example],
-        method: Method,
-        max_new_tokens: int,
-        conditions: dict[str, Any],
-        run: RunFolder,
-    ):
-        self.job, self.task, self.examples, self.run = job, task, examples, run
+    def __init__(self, job: Job, plan: _Plan, stop: StopRequest):
+        self.job, self.task, self.examples, self.run = job, plan.task, plan.examples, plan.run
+        self.stop = stop
+        task, examples, run, method = plan.task, plan.examples, plan.run, plan.method
+        conditions, max_new_tokens = plan.conditions, plan.max_new_tokens
         settings = job.settings
         say(f"Loading {job.model.name} (a GGUF file is converted once, which takes about half a minute)")
         if job.engine.compile:
@@ -194,7 +234,7 @@ class Execution:
         full.bind(self.model.stack)
         method.bind(self.model.stack)
         self.method, self.solution = prepared(
-            job, method, task, calibration, self.decoding, encoder, conditions
+            job, method, task, plan.calibration, self.decoding, encoder, conditions
         )
         self.pair = Pair(
             run_id=run.run_id,
@@ -262,6 +302,7 @@ class Execution:
             for number, part in enumerate(batches(self.examples, size)):
                 if all(example.example_id in done for example in part):
                     continue
+                self.stop.check()
                 began = time.monotonic()
                 new = self.pair.rows(part, number)
                 wall_s = time.monotonic() - began

@@ -5,13 +5,18 @@ READY := .venv/.ready
 DEV_READY := .venv/.ready-dev
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-slurm test-all lint bench clean
 
 demo: $(READY)
 	$(BIN)/python run.py +experiment=demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+# A SLURM of this machine, as root: started for these tests on loopback, and stopped by them.
+test-slurm: $(DEV_READY)
+	command -v slurmctld munged sbatch || (apt-get update && apt-get install --yes --no-install-recommends slurm-wlm munge)
+	$(BIN)/python -m pytest -m slow tests/runners/test_slurm.py
 
 # The second real model, Gemma-3 270M in five packages, is for these tests alone.
 test-all: lint

@@ -1,18 +1,22 @@
 """From a command line to finished runs: one combination in this process, several as a study."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from runners.configure import job_from
+from runners.configure import build, job_from
 from runners.errors import RunError
 from runners.execute import Finished, execute, finished_before
 from runners.job_process import run_here
+from runners.slurm import SlurmConfig, submit, watch
 from runners.storage import finished_run
 from runners.study import Study
 from runners.user_errors import USER_ERRORS, one_line
@@ -47,6 +51,23 @@ class _Composed:
     config: DictConfig
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where the jobs of a study run, and below which folder it lies."""
+
+    root: Path
+    slurm: SlurmConfig | None
+
+    @classmethod
+    def of(cls, told: HydraConf) -> "_Place":
+        launcher = told.runtime.choices["hydra/launcher"]
+        if launcher not in ("basic", "slurm"):
+            raise RunError(f"hydra/launcher={launcher} is not supported; choose basic or slurm")
+        options = {key: value for key, value in told.launcher.items() if key != "_target_"}
+        slurm = build(SlurmConfig, options, "hydra.launcher.") if launcher == "slurm" else None
+        return cls(Path(told.sweep.dir), slurm)
+
+
 def launch(conf: Path, program: Path) -> Report:
     """Let Hydra compose the command line, and run what it asks for.
 
@@ -65,32 +86,47 @@ def launch(conf: Path, program: Path) -> Report:
         A study was asked to stop.
     """
     composed: list[_Composed] = []
-    place: dict[str, str] = {}
+    place: list[_Place] = []
 
     @hydra.main(version_base="1.3", config_path=str(conf), config_name="config")
     def take(config: DictConfig) -> None:
         told = HydraConfig.get()
         if told.mode == RunMode.MULTIRUN:
-            place.update(root=told.sweep.dir, launcher=told.runtime.choices["hydra/launcher"])
-        composed.append(_Composed(list(told.overrides.task), config))
+            place.append(_Place.of(told))
+        # As they were written: an interpolation is for each job to resolve.
+        words: Any = OmegaConf.to_container(told.overrides.task, resolve=False)
+        composed.append(_Composed(words, config))
 
     # Nothing is run from within Hydra, which adds lines of its own to every error.
     take()
     if place:
-        return _study(composed, place, conf, program)
+        return _study(composed, place[0], conf, program)
     return Report([execute(job_from(one.config)) for one in composed])
 
 
-def _study(composed: Sequence[_Composed], place: dict[str, str], conf: Path, program: Path) -> Report:
+def _study(composed: Sequence[_Composed], place: _Place, conf: Path, program: Path) -> Report:
     refused = {number: line for number, one in enumerate(composed, 1) if (line := _refusal(one, conf))}
     if len(refused) == len(composed):
         return Report(errors=list(dict.fromkeys(refused.values())), status=2)
-    study = Study.create(Path(place["root"]), [one.overrides for one in composed])
+    study = Study.create(place.root, [one.overrides for one in composed])
     for number, line in refused.items():
         study.tell(number, "failed", line)
-    missing = [n for n in study.numbers if n not in refused and not _done(study, n, composed[n - 1])]
-    run_here(study, missing, program)
+    ready = [number for number in study.numbers if number not in refused]
+    if place.slurm is not None:
+        _queue(study, ready, place.slurm, program)
+    else:
+        run_here(study, [n for n in ready if not _done(study, n, composed[n - 1])], program)
     return report_of(study)
+
+
+def _queue(study: Study, numbers: Sequence[int], slurm: SlurmConfig, program: Path) -> None:
+    """Leave all to the nodes: what is finished they find themselves, since a run is one of their device."""
+    array = submit(study, numbers, slurm, program)
+    print(f"SLURM array {array}: {len(numbers)} jobs, which go on without this process.")
+    print(f"python run.py status {study.folder}   shows how they stand; scancel {array} ends them.")
+    sys.stdout.flush()
+    if slurm.wait:
+        watch(study, numbers, array)
 
 
 def _refusal(one: _Composed, conf: Path) -> str | None:

@@ -34,7 +34,7 @@ class Report:
     errors : list of str
         One line each.
     status : int
-        The exit status: 0, 1 if a job of a study failed, 2 if nothing could begin.
+        The exit status: 0, 1 if a job of a study failed or was interrupted, 2 if nothing could begin.
     """
 
     finished: list[Finished] = field(default_factory=list)
@@ -163,5 +163,6 @@ def report_of(study: Study) -> Report:
     finished = [
         Finished(finished_run(folder).read_metrics(), folder, str(folder) in fresh) for folder in study.runs()
     ]
-    errors = study.errors()
-    return Report(finished, study.summary(), errors, status=1 if errors else 0)
+    states = {study.status(number).state for number in study.numbers}
+    status = 1 if states & {"failed", "interrupted"} else 0
+    return Report(finished, study.summary(), study.errors(), status)

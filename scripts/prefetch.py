@@ -10,14 +10,18 @@ run at a time.
 import sys
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+ROOT = Path(__file__).resolve().parents[1]
+# From the checkout, whatever is installed.
+sys.path.insert(0, str(ROOT))
 
-from models.fetching import fetched
-from runners.configure import job_from
-from runners.user_errors import USER_ERRORS, check_arguments, one_line
-from tasks import registry as tasks
+from hydra import compose, initialize_config_dir  # noqa: E402
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+from models.fetching import fetched  # noqa: E402
+from runners.configure import job_from  # noqa: E402
+from runners.user_errors import USER_ERRORS, check_arguments, one_line  # noqa: E402
+from tasks import registry as tasks  # noqa: E402
+
+CONF = ROOT / "conf"
 
 
 def prefetch(overrides: list[str]) -> None:

@@ -23,7 +23,7 @@ def start(*arguments, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
     )
 
 

@@ -119,6 +119,7 @@ def execute(job: Job, stop: StopRequest | None = None) -> Finished:
     plan = _plan(job)
     run, force = plan.run, job.settings.force
     if run.is_done() and not force:
+        run.tidy()
         return _finished(run, job)
     # Before the lock, so that a run that cannot begin leaves not even a lock file.
     execution = Execution(job, plan, stop or StopRequest())

@@ -32,7 +32,7 @@ def command(arguments: list[str]) -> tuple[list[str], int]:
         show_names()
         return [], 0
     from runners.table import show
-    from runners.user_errors import check_arguments
+    from runners.user_errors import check_arguments, nothing_ran
 
     if arguments[0] in ("rescore", "judge"):
         from runners.commands import judge_command, rescore_command
@@ -49,8 +49,10 @@ def command(arguments: list[str]) -> tuple[list[str], int]:
     if arguments[0] == "status":
         report = status_command(arguments[1:])
     else:
-        check_arguments(arguments)
+        runs = check_arguments(arguments)
         report = launch(CONF, Path(__file__).resolve())
+        if runs and report.empty:
+            raise nothing_ran()
     if finished := report.finished:
         wandb_folders = [run.folder / "wandb" for run in finished if (run.folder / "wandb").is_dir()]
         show([run.metrics for run in finished], [run.folder for run in finished], wandb_folders)

@@ -19,7 +19,7 @@ from runners.job_process import run_here
 from runners.slurm import SlurmConfig, submit, watch
 from runners.storage import finished_run
 from runners.study import Study
-from runners.user_errors import USER_ERRORS, one_line
+from runners.user_errors import USER_ERRORS, not_composed, one_line
 
 
 @dataclass
@@ -41,6 +41,11 @@ class Report:
     summary: str | None = None
     errors: list[str] = field(default_factory=list)
     status: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether there was nothing to run."""
+        return not (self.finished or self.errors or self.summary)
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,10 @@ def launch(conf: Path, program: Path) -> Report:
         composed.append(_Composed(words, config))
 
     # Nothing is run from within Hydra, which adds lines of its own to every error.
-    take()
+    try:
+        take()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise not_composed(error) from error
     if place:
         return _study(composed, place[0], conf, program)
     return Report([execute(job_from(one.config)) for one in composed])

@@ -23,6 +23,8 @@ from runners.decoding import Decoding
 from runners.entailment import check_entailment, give_entailment
 from runners.environment import code_revision, environment
 from runners.errors import RunError
+from runners.files import explained
+from runners.halving import fitted_rows
 from runners.judging import check_judge, judge_run
 from runners.metrics import summarise
 from runners.notices import say
@@ -168,7 +170,8 @@ def _judged(finished: Finished, job: Job) -> Finished:
 
 def _check_folder(root: Path) -> None:
     """Refuse a results folder that cannot be written, before anything is loaded."""
-    there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    with explained("use", root):
+        there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         what = "cannot be written" if there.is_dir() else "is not a folder"
         raise RunError(f"results_dir={root}: {there} {what}; choose another results_dir")
@@ -214,6 +217,7 @@ class Execution:
             fixed_length=job.runner.fixed_length,
             hold_back=job.runner.first_token == "method",
         )
+        self._halved = 0
         self._temperatures = any(one.temperature is not None for one in examples)
         if self._temperatures and settings.temperature:
             raise RunError(
@@ -262,6 +266,7 @@ class Execution:
         # Scored anew: the scoring may have changed since they were written.
         rows = [row | scored(self.task, row) for record in records for row in record["rows"]]
         spent = sum(record["wall_s"] for record in records)
+        self._halved = sum(record.get("halved", False) for record in records)
         if records:
             self.method.load_state(records[-1]["state"])
         self._warm_up()
@@ -270,7 +275,7 @@ class Execution:
         rows += self._answer({row["example_id"] for row in rows})
         wall_s = spent + time.monotonic() - started
         facts = {**self._facts(), "setup_s": setup_s, "wall_s": wall_s, **energy.facts(resumed=bool(records))}
-        facts |= resources.peak_memory(self.model.stack.device)
+        facts |= {"halved_batches": self._halved, **resources.peak_memory(self.model.stack.device)}
         if give_entailment(self.task):
             rows = [row | scored(self.task, row) for row in rows]
         metrics = summarise(rows, facts, seed=self.job.settings.seed)
@@ -305,9 +310,13 @@ class Execution:
                     continue
                 self.stop.check()
                 began = time.monotonic()
-                new = self.pair.rows(part, number)
+                fitted = fitted_rows(self.pair, part, number)
+                new = fitted.rows
                 wall_s = time.monotonic() - began
-                self.run.append({"rows": new, "state": self.method.state(), "wall_s": wall_s})
+                self._halved += fitted.halved
+                self.run.append(
+                    {"rows": new, "state": self.method.state(), "wall_s": wall_s, "halved": fitted.halved}
+                )
                 rows += new
                 bar.update(len(part))
                 seconds += sum(row["decode_s"] or 0 for row in new)

@@ -117,6 +117,8 @@ METRICS = _schema(
     (FLOAT, "judge_tie_rate judge_loss_rate judge_cost"),
     (INT, "judge_calls judge_unparsed judge_failed"),
     (FLOAT, "draft_time_share search_time_share speedup_vs_hf_static"),
+    # Batches that did not fit into memory and were answered in two halves.
+    (INT, "halved_batches"),
 )
 
 # A judge's verdicts, in `judgements-<judge>.parquet`.

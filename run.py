@@ -14,31 +14,8 @@ python run.py -m method=full,ffnskip task=...      several
 python run.py -m +experiment=...                   a study
 python run.py rescore results/<run_id> [...]       new scores from stored outputs
 python run.py judge results/<run_id> judge=openai judge.model=...    grades for stored outputs
+python run.py status results/.sweep/<study>        how the jobs of a study stand
 python run.py --list                               methods, tasks, models and studies"""
-
-
-def compose_and_run() -> tuple[list, list[Exception]]:
-    """Let Hydra compose one configuration or several and run each: the finished runs, and the errors."""
-    import hydra
-    from omegaconf import DictConfig
-
-    from runners.configure import job_from
-    from runners.execute import execute
-    from runners.user_errors import USER_ERRORS
-
-    finished = []
-    errors: list[Exception] = []
-
-    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-    def run(config: DictConfig) -> None:
-        # Kept from Hydra, which would add lines of its own; the other combinations run all the same.
-        try:
-            finished.append(execute(job_from(config)))
-        except USER_ERRORS as error:
-            errors.append(error)
-
-    run()
-    return finished, errors
 
 
 def show_names() -> None:
@@ -47,49 +24,62 @@ def show_names() -> None:
         print(f"{group}: {', '.join(sorted(file.stem for file in (CONF / group).glob('*.yaml')))}")
 
 
-def command(arguments: list[str]) -> list[Exception]:
-    """Do what the command line asks for; the errors of single combinations are returned."""
+def command(arguments: list[str]) -> tuple[list[str], int]:
+    """Do what the command line asks for; return what went wrong, in lines, and the exit status."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
-        return []
+        return [], 0
     if "--list" in arguments:
         show_names()
-        return []
+        return [], 0
     from runners.table import show
-    from runners.user_errors import check_arguments
+    from runners.user_errors import check_arguments, nothing_ran
 
-    if arguments[:1] in (["rescore"], ["judge"]):
+    if arguments[0] in ("rescore", "judge"):
         from runners.commands import judge_command, rescore_command
 
         again = rescore_command if arguments[0] == "rescore" else partial(judge_command, conf=CONF)
         show(*again(arguments[1:]))
-        return []
-    check_arguments(arguments)
-    finished, errors = compose_and_run()
-    if finished:
+        return [], 0
+    if arguments[0] == "job":
+        from runners.job_process import job_command
+
+        return [], job_command(arguments[1:], CONF)
+    from runners.launch import launch, status_command
+
+    if arguments[0] == "status":
+        report = status_command(arguments[1:])
+    else:
+        runs = check_arguments(arguments)
+        report = launch(CONF, Path(__file__).resolve())
+        if runs and report.empty:
+            raise nothing_ran()
+    if finished := report.finished:
         wandb_folders = [run.folder / "wandb" for run in finished if (run.folder / "wandb").is_dir()]
         show([run.metrics for run in finished], [run.folder for run in finished], wandb_folders)
         for run in finished:
             if not run.fresh:
                 print(f"{run.folder.name} was finished already; force=true runs it again.")
-    return errors
+    if report.summary:
+        print(report.summary)
+    return report.errors, report.status
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one line and status 2."""
+    """Run the command line; what a user can mend is one line and status 2, in a study status 1."""
     from runners.user_errors import USER_ERRORS, one_line
 
     try:
-        errors = command(sys.argv[1:])
+        errors, status = command(sys.argv[1:])
     except USER_ERRORS as error:
-        errors = [error]
+        errors, status = [one_line(error, CONF)], 2
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on where this one was", file=sys.stderr)
         sys.exit(130)
-    for line in dict.fromkeys(f"error: {one_line(error, CONF)}" for error in errors):
-        print(line, file=sys.stderr)
-    if errors:
-        sys.exit(2)
+    for line in errors:
+        print(f"error: {line}", file=sys.stderr)
+    if status:
+        sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from analysis import cells
 from analysis.tables import UNKNOWN, records_of
 from runners.statistics import clustered_mean_interval
 
@@ -57,7 +58,7 @@ def category_text(values: pd.DataFrame) -> pd.DataFrame:
             "answers": str(one["answers"]),
             "quality": _fixed(one["quality"]),
             "full": _fixed(one["full_quality"]),
-            "difference": _interval(one["difference"], one["difference_lo"], one["difference_hi"]),
+            "difference": cells.interval(one["difference"], one["difference_lo"], one["difference_hi"]),
             "collapsed": _share(one["collapsed"]),
             "hallucinated": _share(one["hallucinated"]),
             "full hallucinated": _share(one["full_hallucinated"]),
@@ -100,9 +101,3 @@ def _fixed(value: float | None) -> str:
 
 def _share(value: float | None) -> str:
     return UNKNOWN if value is None else f"{100 * value:.0f} %"
-
-
-def _interval(estimate: float | None, lo: float | None, hi: float | None) -> str:
-    if estimate is None:
-        return UNKNOWN
-    return f"{estimate:+.3f}" + ("" if lo is None else f" [{lo:+.3f}, {hi:+.3f}]")

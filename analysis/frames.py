@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runners.schema import METRICS, SAMPLES, metrics_record, metrics_table
+from runners.schema import JUDGEMENTS, METRICS, SAMPLES, metrics_record, metrics_table
 
 
 class AnalysisError(Exception):
@@ -82,6 +82,19 @@ def load_samples(root: Path | str, columns: Sequence[str] | None = None) -> pd.D
     with ThreadPoolExecutor(os.cpu_count()) as readers:
         tables = list(readers.map(partial(_samples, schema=schema), files))
     return pa.concat_tables(tables or [schema.empty_table()]).to_pandas(maps_as_pydicts="strict")
+
+
+def load_judgements(root: Path | str) -> pd.DataFrame:
+    """One row a verdict of every judge on finished runs, with the columns of `runners.schema.JUDGEMENTS`.
+
+    Raises
+    ------
+    AnalysisError
+        No such folder, or a file in it is damaged.
+    """
+    files = [file for run in finished_runs(root) for file in sorted(run.glob("judgements-*.parquet"))]
+    tables = [_samples(file, JUDGEMENTS) for file in files]
+    return pa.concat_tables(tables or [JUDGEMENTS.empty_table()]).to_pandas(maps_as_pydicts="strict")
 
 
 def _samples(path: Path, schema: pa.Schema) -> pa.Table:

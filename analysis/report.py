@@ -1,4 +1,4 @@
-"""All that a report consists of: notes, tables in three formats, and figures where they can be drawn."""
+"""All that a report consists of: notes, tables in three formats, figures where they can be drawn, a page."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,15 +8,18 @@ import pandas as pd
 
 from analysis.breakdown import category_text, category_values, score_text, score_values
 from analysis.figures import FIGURE_COLUMNS, draw_all
-from analysis.frames import AnalysisError, load_metrics, load_samples, unfinished_runs
+from analysis.frames import AnalysisError, load_judgements, load_metrics, load_samples, unfinished_runs
+from analysis.grades import grades_markdown
 from analysis.latex import latex
 from analysis.notes import notes
+from analysis.page import SAMPLE_COLUMNS, gather, write_page
 from analysis.tables import Record, comparison, comparison_values, markdown, run_names, settings, table
 
 # What the report reads of the answers.
 COLUMNS = sorted(
     {
         *FIGURE_COLUMNS,
+        *SAMPLE_COLUMNS,
         *("run_id", "task", "example_id", "category", "quality", "full_quality", "scores", "full_scores"),
         *("collapsed", "hallucinated", "full_hallucinated"),
     }
@@ -43,7 +46,7 @@ class Report:
 
 
 def write_report(root: Path, out: Path) -> Report:
-    """Write tables and figures of all finished runs of a results folder.
+    """Write tables, figures and the page of all finished runs of a results folder.
 
     Raises
     ------
@@ -63,12 +66,15 @@ def write_report(root: Path, out: Path) -> Report:
         files = {"tables.md": text, "metrics.csv": metrics.to_csv(index=False), **_comparisons(found)}
         files |= _breakdown("categories", found, lambda names: category_values(samples, names), category_text)
         files |= _breakdown("scores", found, lambda names: score_values(samples, names), score_text)
+        files["grades.md"] = _grades(load_judgements(root), found)
         for name, content in files.items():
             (out / name).write_text(content, encoding="utf-8")
         figures, remarks = draw_all(found, samples, out)
+        page = out / "report.html"
+        write_page(gather(root, metrics, samples), page)
     except OSError as error:
         raise AnalysisError(f"cannot write {error.filename or out}: {error.strerror}") from error
-    return Report(text, (*(out / name for name in files), *figures), tuple(remarks))
+    return Report(text, (*(out / name for name in files), *figures, page), tuple(remarks))
 
 
 def _comparisons(found: list[Setting]) -> dict[str, str]:
@@ -76,6 +82,13 @@ def _comparisons(found: list[Setting]) -> dict[str, str]:
     tex = [latex(comparison(pd.DataFrame(runs)), title) for title, runs in found]
     values = [comparison_values(runs).assign(setting=title) for title, runs in found]
     return {"tables.tex": "\n".join(tex), "tables.csv": _csv(values)}
+
+
+def _grades(judgements: pd.DataFrame, found: list[Setting]) -> str:
+    """What judges said, setting by setting."""
+    said = ((title, grades_markdown(judgements, run_names(runs))) for title, runs in found)
+    parts = [f"## {title}\n\n{text}\n\n" for title, text in said if text]
+    return "".join(parts) or "No answer has been judged.\n"
 
 
 def _breakdown(

@@ -1,6 +1,7 @@
 """The table of a comparison: which runs stand beside each other, and what is said of them."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.seeds import HIGHEST, LOWEST, SEEDS, pooled
 from runners.schema import setting, settings_apart
 from runners.statistics import corrected_p_values
 
@@ -33,13 +35,18 @@ class Column:
 
 
 def number(field: str, form: str, scale: float = 1.0, interval: bool = False) -> Callable[[Record], str]:
-    """A metric written by a format, with its 95 % limits where asked for and known."""
+    """A metric written by a format, with its 95 % limits where asked for and known, or with the lowest and
+    the highest of several seeds.
+    """
 
     def write(record: Record) -> str:
         value, lo, hi = (record.get(name) for name in (field, f"{field}_lo", f"{field}_hi"))
         if value is None:
             return UNKNOWN
         text = form.format(value * scale)
+        lowest, highest = (record.get(end.format(field)) for end in (LOWEST, HIGHEST))
+        if lowest is not None and highest is not None:
+            text += f" ({form.format(lowest * scale)} to {form.format(highest * scale)})"
         if interval and lo is not None and hi is not None:
             text += f" [{form.format(lo * scale)}, {form.format(hi * scale)}]"
         return text
@@ -91,6 +98,12 @@ def _parsed(text: str) -> Record:
     return given if isinstance(given, dict) else {}
 
 
+def preferred(record: Record) -> str:
+    """In how many of a judge's comparisons the run's answer won, neither did, and the full model's did."""
+    rates = [record.get(f"judge_{outcome}_rate") for outcome in ("win", "tie", "loss")]
+    return UNKNOWN if None in rates else " / ".join(f"{100 * float(rate or 0):.0f} %" for rate in rates)
+
+
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -99,11 +112,13 @@ def _short(value: Any) -> str:
 HOLM = "quality_p_holm"
 SIGNIFICANT = 0.05
 COLUMNS = (
+    Column("seeds", lambda record: str(record.get(SEEDS, UNKNOWN))),
     Column("skip", number("realised_skip_weighted", "{:.2f}"), lambda record: "0"),
     Column("quality", number("quality", "{:.2f}"), number("full_quality", "{:.2f}")),
     Column("difference to full", number("quality_delta", "{:+.2f}", interval=True)),
     Column("p (Holm)", lambda record: _p_value(record)),
     Column("judge's grade", number("judge_score", "{:.2f}"), number("full_judge_score", "{:.2f}")),
+    Column("judge: won / tie / lost", preferred),
     Column("new hallucinations", number("new_hallucination_rate", "{:.0f} %", 100)),
     Column(
         "collapsed", number("collapse_rate", "{:.0f} %", 100), number("full_collapse_rate", "{:.0f} %", 100)
@@ -128,6 +143,9 @@ _MARKS = (
     "↓ worse, ↑ better than the full model: McNemar's exact test in pairs, p < 0.05 after Holm's correction "
     "for the runs of this table."
 )
+_SEEDS_NOTE = (
+    "Several seeds: the mean (lowest to highest, where they differ). Each run by itself is in metrics.csv."
+)
 _NOTE = "\\* untrained ablation: the method's paper trains the model for it, and this one was not."
 
 
@@ -149,9 +167,15 @@ def _p_value(record: Record) -> str:
 
 
 def comparison(metrics: pd.DataFrame) -> pd.DataFrame:
-    """The runs of one setting as text, below the full model; by method and rising skip."""
+    """The runs of one setting as text, below the full model; by method and rising skip.
+
+    Runs that differ in their seed alone are one row, as `seeds.pooled` has it.
+    """
     records = _corrected(
-        sorted(records_of(metrics), key=lambda one: (one["method"], one.get("realised_skip_weighted") or 0))
+        sorted(
+            pooled(records_of(metrics)),
+            key=lambda one: (one["method"], one.get("realised_skip_weighted") or 0),
+        )
     )
     beside = next((record for record in records if record.get("full_quality") is not None), None)
     if beside is not None:
@@ -179,8 +203,14 @@ def comparison_values(runs: Sequence[Record]) -> pd.DataFrame:
 
 
 def run_names(runs: Sequence[Record]) -> dict[str, str]:
-    """What each run is called beside the others, by run_id."""
-    return {one["run_id"]: method(one, runs) for one in runs if one.get("run_id")}
+    """What each run is called beside the others, by run_id; by its seed as well, if nothing else tells."""
+    names = {one["run_id"]: method(one, runs) for one in runs if one.get("run_id")}
+    often = Counter(names.values())
+    seeds = {one["run_id"]: one.get("seed") for one in runs if one.get("run_id")}
+    return {
+        run_id: f"{name}, seed {seeds[run_id]}" if often[name] > 1 and seeds[run_id] is not None else name
+        for run_id, name in names.items()
+    }
 
 
 def settings(metrics: pd.DataFrame) -> list[tuple[str, list[Record]]]:
@@ -198,9 +228,12 @@ def markdown(metrics: pd.DataFrame) -> str:
         detectable = [one["quality_mde"] for one in runs if one.get("quality_mde") is not None]
         if detectable:
             parts += [f"Differences in quality are detectable from {max(detectable):.2f} on.", ""]
-        parts += [table(comparison(pd.DataFrame(runs))), ""]
+        compared = comparison(pd.DataFrame(runs))
+        parts += [table(compared), ""]
         if any(map(mark, runs)):
             parts += [_MARKS, ""]
+        if "seeds" in compared:
+            parts += [_SEEDS_NOTE, ""]
         if any(one.get("untrained_ablation") for one in runs):
             parts += [_NOTE, ""]
     return "\n".join(parts)

@@ -15,6 +15,7 @@ from methods.shared.method import Method
 from methods.shared.ranges import at_least, one_of
 from methods.shared.target import Solvable
 from models.batch import Batch
+from models.host_read import HostRead
 from models.layers import Layer
 from models.numerics import cosine
 from models.stack import Stack
@@ -76,9 +77,16 @@ class FFNSkip(Method):
             return self.stack.run(self.full, ids, step)
         hidden = self.stack.embed(ids, step)
         skip_left = [0] * len(hidden)
+        tested: tuple[list[int], int, HostRead] | None = None
         for layer in self.stack.layers:
             layer_input = hidden
             hidden = layer.attention(hidden, step)
+            if tested is not None:
+                # Not before: on a GPU the attention runs while the host waits for the test.
+                running, span, similarities = tested
+                for row, similarity in zip(running, similarities.tolist(), strict=True):
+                    skip_left[row] = span if similarity >= threshold else 0
+                tested = None
             if layer.index not in self.eligible:
                 hidden = layer.ffn(hidden, layer_input)
                 continue
@@ -86,9 +94,7 @@ class FFNSkip(Method):
             skip_left = [max(left - 1, 0) for left in skip_left]
             if running:
                 hidden, similar = self._run(layer, hidden, layer_input, running)
-                for row, similarity in zip(running, similar, strict=True):
-                    if similarity >= threshold:
-                        skip_left[row] = self._span(layer.index)
+                tested = running, self._span(layer.index), HostRead(similar)
         return hidden
 
     def _span(self, layer: int) -> int:
@@ -97,16 +103,22 @@ class FFNSkip(Method):
 
     def _run(
         self, layer: Layer, hidden: Tensor, layer_input: Tensor, running: list[int]
-    ) -> tuple[Tensor, list[float]]:
+    ) -> tuple[Tensor, Tensor]:
         """The FFN for the rows that run, or for all under `batch_policy: all`; similarities of those that
         run."""
-        rows = None
-        if len(running) < len(hidden) and self.batch_policy == "gather":
-            rows = torch.tensor(running, device=hidden.device)
-        output = layer.ffn_output(hidden, layer_input, rows)
-        after = layer.ffn_add(hidden, output, rows)
-        before, compared = (hidden, after) if rows is None else (hidden[rows], after[rows])
-        if self.params.similarity == "raw":
-            compared = output
-        similar = cosine(before, compared)[:, -1].tolist()
-        return after, similar if rows is not None else [similar[row] for row in running]
+        measure = _residual if self.params.similarity == "residual" else _raw
+        if len(running) == len(hidden):
+            return layer.ffn_measured(hidden, layer_input, measure)
+        rows = torch.tensor(running, device=hidden.device)
+        if self.batch_policy == "gather":
+            return layer.ffn_measured(hidden, layer_input, measure, rows)
+        hidden, similar = layer.ffn_measured(hidden, layer_input, measure)
+        return hidden, similar[rows]
+
+
+def _residual(before: Tensor, output: Tensor, after: Tensor) -> Tensor:
+    return cosine(before, after)[:, -1]
+
+
+def _raw(before: Tensor, output: Tensor, after: Tensor) -> Tensor:
+    return cosine(before, output)[:, -1]

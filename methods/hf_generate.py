@@ -1,18 +1,43 @@
 """transformers' own `generate`, untouched: the baseline from outside."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig, StaticCache, StoppingCriteria, StoppingCriteriaList
 
 from methods.shared.method import Method, Watch
+from methods.shared.ranges import one_of
 from models.batch import Batch
+from models.compat import compile_on_any_device
 from models.stack import Stack
+
+# Slots by which a static cache grows: each size is compiled anew.
+_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class HFGenerateParams:
+    """Parameters of `generate`.
+
+    Attributes
+    ----------
+    cache : str
+        dynamic: as `generate` comes; static: a cache of fixed size and a compiled step, transformers' own
+        fast way, which takes a minute or more to compile.
+    """
+
+    cache: str = "dynamic"
+
+    def __post_init__(self) -> None:
+        one_of(self, "cache", "dynamic", "static")
 
 
 class HFGenerate(Method):
     """Prefill is split off at the time of its first token, which a stopping criterion sees arrive."""
 
+    Params = HFGenerateParams
+    params: HFGenerateParams
     lossless = True
     own_engine = True
 
@@ -21,6 +46,7 @@ class HFGenerate(Method):
         # `generate` fills what a call leaves open (a repetition penalty, an EOS) from the checkpoint's own
         # settings; the run's are all that is meant.
         stack.model.generation_config = GenerationConfig()
+        self._static: dict[tuple[int, int], StaticCache] = {}
 
     def generate(self, batch: Batch, watch: Watch) -> None:
         self.begin(batch)
@@ -42,12 +68,26 @@ class HFGenerate(Method):
             pad_token_id=pad,
             **sampling,
         )
+        fixed: dict[str, Any] = {}
+        if self.params.cache == "static":
+            config.compile_config = compile_on_any_device()
+            fixed["past_key_values"] = self._cache(len(ids), longest + batch.max_new_tokens)
         self.stack.model.generate(
             ids,
             attention_mask=seen,
             generation_config=config,
             stopping_criteria=StoppingCriteriaList([_Arrivals(batch, watch)]),
+            **fixed,
         )
+
+    def _cache(self, rows: int, slots: int) -> StaticCache:
+        """An empty cache for so many rows and at least so many slots; the same one whenever it fits."""
+        slots = -(-slots // _BLOCK) * _BLOCK
+        if (rows, slots) not in self._static:
+            self._static[rows, slots] = StaticCache(config=self.stack.config, max_cache_len=slots)
+        cache = self._static[rows, slots]
+        cache.reset()
+        return cache
 
 
 class _Arrivals(StoppingCriteria):

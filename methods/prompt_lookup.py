@@ -28,6 +28,7 @@ class PromptLookupParams(DraftingParams):
     max_draft: int = 10
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "max_ngram", "max_draft")
 
 
@@ -57,5 +58,7 @@ class PromptLookup(Drafter):
         for size in reversed(sizes):
             after = self._following.get(tuple(sequence[-size:]))
             if after is not None:
-                return Draft.chain(sequence[after : after + min(self.params.max_draft, limit)])
+                # The longer the run that was found, the surer; how sure, is learnt where it matters.
+                chance = size / (self.params.max_ngram + 1)
+                return Draft.chain(sequence[after : after + min(self.params.max_draft, limit)], chance)
         return Draft.chain([])

@@ -62,6 +62,7 @@ class SwiftParams(DraftingParams):
     max_tree_nodes: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of(self, "search", "on", "off", "frozen")
         within(self, 0, 1, "skip_ratio", "draft_threshold", "max_score")
         at_least(self, 1, "context_window", "max_draft", "max_iterations", "max_tree_nodes")
@@ -98,10 +99,6 @@ class Swift(Drafter):
         self.search = SkipSearch(variables, count, chosen, *limits, stopped=not searching)
         self.scratch = max(params.context_window, params.max_draft * max(params.widths or GREEDY_WIDTHS))
 
-    def begin(self, batch: Batch) -> None:
-        super().begin(batch)
-        self.search_s = 0.0
-
     def draft(self, batch: Batch, limit: int) -> Draft:
         window = self.params.context_window
         if not self.search.stopped and len(batch.outputs[0]) > window + 1:
@@ -116,6 +113,7 @@ class Swift(Drafter):
             threshold=params.draft_threshold,
             widths=params.widths or (GREEDY_WIDTHS if batch.sampler.greedy else SAMPLED_WIDTHS),
             max_nodes=params.max_tree_nodes,
+            size=self.size,
         )
 
     def score_one(self, batch: Batch, window: int) -> None:
@@ -130,15 +128,15 @@ class Swift(Drafter):
         self.search.report(skipped, point, matched / window)
 
     def columns(self, row: int) -> dict[str, Any]:
-        runs = self.stack.counters.tally("drafted").runs[:, :, row].sum(-1).tolist()
+        tally = self.stack.counters.tally("drafted")
+        runs = tally.runs[:, :, row].sum(-1).tolist()
         return {
             **super().columns(row),
             "search_s": self.search_s,
-            # The search is part of making a draft, and reported alone.
-            "draft_s": self.draft_s - self.search_s,
             "draft_attention_run": runs[ATTENTION],
             "draft_ffn_run": runs[FFN],
-            "draft_total": self.drafted * 2 * len(self.stack.layers),
+            # Each pass of the draft ends in the head.
+            "draft_total": round(tally.head) * 2 * len(self.stack.layers),
         }
 
     def state(self) -> dict[str, Any]:

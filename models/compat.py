@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, GgufConfig
+from transformers import AutoModelForCausalLM, CompileConfig, GgufConfig
 
 from models.cache import KVCache
 from models.errors import ModelError
@@ -51,6 +51,14 @@ def cache_keyword(attention: nn.Module) -> str:
     """The name under which an attention module takes its KV cache."""
     names = inspect.signature(attention.forward).parameters
     return "layer_past" if "layer_past" in names else "past_key_values"
+
+
+def compile_on_any_device() -> CompileConfig:
+    """Settings with which `generate` compiles its step on a CPU too, where it would not by itself."""
+    # Not `reduce-overhead`: its graphs are for a GPU, and there they own the outputs that a caller keeps.
+    config = CompileConfig(fullgraph=False, mode="default")
+    config._compile_all_devices = True  # type: ignore[assignment]
+    return config
 
 
 def rotate(key: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

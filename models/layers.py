@@ -10,6 +10,7 @@ from models.counters import ATTENTION, FFN, Counters
 from models.step import Step
 
 Rotary = Callable[[Tensor, Step], tuple[Tensor, Tensor]]
+Measure = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Layer:
@@ -63,6 +64,12 @@ class Layer:
         """States [n, T, width] after the FFN sub-layer: of `hidden`, from an FFN that reads `state`."""
         return _normed(hidden + self._fed(state), self._ffn_last)
 
+    def _ffn_measured(self, hidden: Tensor, state: Tensor, measure: Measure) -> tuple[Tensor, Tensor]:
+        """The same, and what is measured."""
+        output = self._fed(state)
+        after = _normed(hidden + output, self._ffn_last)
+        return after, measure(hidden, output, after)
+
     # The norm after a residual add, in families that have it there.
     _attention_last: Callable[[Tensor], Tensor] | None = None
     _ffn_last: Callable[[Tensor], Tensor] | None = None
@@ -84,27 +91,33 @@ class Layer:
         Tensor [rows, T, width]
         """
         state, step = (hidden, step) if rows is None else (hidden[rows], step.select(rows))
-        tokens = step.tokens
-        self._counters.sub_layer(ATTENTION, self.index, tokens, step.rows)
-        self._counters.attended(len(state) * step.length, len(state) * tokens)
+        self.note_attention(len(state), step)
         return _placed(hidden, self._attention_sum(state, step), rows)
 
-    def ffn_output(self, hidden: Tensor, layer_input: Tensor, rows: Tensor | None = None) -> Tensor:
-        """The FFN's bare output, before its residual add; parameters as in `ffn`.
+    def ffn_measured(
+        self, hidden: Tensor, layer_input: Tensor, measure: Measure, rows: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The FFN sub-layer, and what a method wants to know about it.
+
+        Parameters
+        ----------
+        hidden, layer_input, rows
+            As in `ffn`.
+        measure : callable (before, output, after) -> Tensor
+            Takes states [n, T, width] of the rows that run: before the FFN, its bare output, and after the
+            residual add.
 
         Returns
         -------
-        Tensor [rows or n, T, width]
-            Of the rows that run.
+        Tensor [rows, T, width], Tensor
+            The state as `ffn` gives it, and what was measured.
         """
-        self._counters.sub_layer(FFN, self.index, hidden.shape[1], rows)
-        state = layer_input if self._parallel else hidden
-        return self._fed(state if rows is None else state[rows])
-
-    def ffn_add(self, hidden: Tensor, output: Tensor, rows: Tensor | None = None) -> Tensor:
-        """The state after the FFN sub-layer, from its bare output; parameters as in `ffn`."""
-        summed = _normed((hidden if rows is None else hidden[rows]) + output, self._ffn_last)
-        return _placed(hidden, summed, rows)
+        self.note_ffn(hidden.shape[1], rows)
+        entered = layer_input if self._parallel else hidden
+        if rows is None:
+            return self._ffn_measured(hidden, entered, measure)
+        after, measured = self._ffn_measured(hidden[rows], entered[rows], measure)
+        return _placed(hidden, after, rows), measured
 
     def ffn(self, hidden: Tensor, layer_input: Tensor, rows: Tensor | None = None) -> Tensor:
         """The state after the FFN sub-layer.
@@ -122,11 +135,20 @@ class Layer:
         -------
         Tensor [rows, T, width]
         """
-        self._counters.sub_layer(FFN, self.index, hidden.shape[1], rows)
+        self.note_ffn(hidden.shape[1], rows)
         entered = layer_input if self._parallel else hidden
         if rows is None:
             return self._ffn_sum(hidden, entered)
         return _placed(hidden, self._ffn_sum(hidden[rows], entered[rows]), rows)
+
+    def note_attention(self, rows: int, step: Step) -> None:
+        """Count one pass of the attention sub-layer over so many rows."""
+        self._counters.sub_layer(ATTENTION, self.index, step.tokens, step.rows)
+        self._counters.attended(rows * step.length, rows * step.tokens)
+
+    def note_ffn(self, tokens: int, rows: Tensor | None = None) -> None:
+        """Count one pass of the FFN sub-layer; rows as in `ffn`."""
+        self._counters.sub_layer(FFN, self.index, tokens, rows)
 
     def write_kv(self, hidden: Tensor, step: Step, rows: Tensor | None = None) -> None:
         """Write this layer's own K,V of a given state into the step's slots, without attention.

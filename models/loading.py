@@ -3,6 +3,8 @@
 import ctypes
 import hashlib
 import importlib.util
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from models.dtypes import resolve_dtype
 from models.errors import ModelError
 from models.families import family_of
 from models.gguf import converted, file_sha256
+from models.graphs import CudaRecorder
 from models.stack import Stack
 
 
@@ -55,8 +58,8 @@ class EngineConfig:
         Implementation of the sub-layers: hf drives the transformers sub-modules, for every family; fused
         merges projections, for Llama-like ones; auto is fused where the model allows it.
     compile : bool
-        Compile the decode steps of fused layers, on a CPU: half a minute once a machine and model, and a C++
-        compiler.
+        Compile the decode steps of fused layers. On a CPU into programs: half a minute once a machine and
+        model, and a C++ compiler. On a GPU record them as CUDA graphs.
     """
 
     layer: str = "auto"
@@ -131,9 +134,13 @@ def locate(path: str) -> Path | None:
                 f"package {package!r} has no file {name!r}; it carries: {inside or 'no model file'}"
             )
         return file
-    local = Path(path).expanduser()
-    if local.exists():
-        return local
+    # Unlike Path.expanduser it leaves the home of somebody unknown as it is: a path that is not there.
+    local = Path(os.path.expanduser(path))
+    try:
+        if local.exists():
+            return local
+    except OSError as error:
+        raise ModelError(f"model.path={path} cannot be read: {error.strerror}") from error
     if path.startswith((".", "/", "~")) or path.endswith(".gguf") or path.count("/") > 1:
         raise ModelError(f"model.path={path} does not exist")
     return None
@@ -179,9 +186,12 @@ def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: E
     if local is not None and local.is_file():
         local = converted(local)
     source = str(local) if local is not None else config.path
+    if local is not None:
+        _check_json(local)
     common = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     try:
         hf_config = AutoConfig.from_pretrained(source, **common)
+        _refuse_quantised(hf_config, config.path)
         # Before the weights: an unsupported family should not cost a download.
         family_of(hf_config.get_text_config())
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
@@ -201,9 +211,41 @@ def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: E
         raise ModelError(f"model {config.path} cannot be loaded: {lines[0]}") from error
     if local is None:
         revision = getattr(model.config, "_commit_hash", None) or revision
-    stack = Stack(model, engine.layer, compiled=engine.compile)
+    stack = compiled_stack(model, engine.layer) if engine.compile else Stack(model, engine.layer)
     _give_back()
     return LoadedModel(stack, tokenizer, end_tokens(model, tokenizer), revision)
+
+
+def _check_json(folder: Path) -> None:
+    """Refuse descriptions that are no JSON objects, which transformers takes for what they should be."""
+    for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+        try:
+            content = json.loads((folder / name).read_bytes())
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelError(f"{folder / name} cannot be read as JSON; fetch it again") from error
+        if not isinstance(content, dict):
+            raise ModelError(f"{folder / name} holds no JSON object; fetch it again")
+
+
+def _refuse_quantised(config: Any, path: str) -> None:
+    """Refuse weights that sub-layers would have to multiply by kernels of their own."""
+    quantised = getattr(config, "quantization_config", None)
+    if quantised is not None:
+        plain = quantised if isinstance(quantised, dict) else vars(quantised)
+        method = plain.get("quant_method", "of an unknown kind")
+        raise ModelError(
+            f"model {path}: quantised weights ({method}) are not supported; give the original weights, or a "
+            ".gguf file, which is converted"
+        )
+
+
+def compiled_stack(model: Any, layer: str = "auto") -> Stack:
+    """A model opened into compiled sub-layers: programs on a CPU, CUDA graphs on a GPU."""
+    if model.device.type == "cuda":
+        return Stack(model, layer, recorder=CudaRecorder(model.device))
+    return Stack(model, layer, compiled=True)
 
 
 def _owned(model: Any) -> Any:

@@ -8,6 +8,27 @@ from torch import Tensor
 
 from models.errors import ModelError
 
+_NO_NUMBERS = (
+    "the model's logits are infinite or no numbers, so that no token can be chosen; try dtype=float32 or "
+    "dtype=bfloat16, and check the weights"
+)
+
+
+def best_tokens(logits: Tensor) -> list[int]:
+    """The greedy token of each row of logits [rows, vocabulary].
+
+    Raises
+    ------
+    ModelError
+        The logits of a row are no numbers, or infinite: without this, token 0 or an odd one would win.
+    """
+    # The largest value is no number as soon as one value is none. One transfer, because each costs a wait.
+    best = logits.max(-1)
+    tokens: list[int] = torch.where(best.values.isfinite(), best.indices, -1).tolist()
+    if min(tokens, default=0) < 0:
+        raise ModelError(_NO_NUMBERS)
+    return tokens
+
 
 def generator(seed: int, example_id: str, turn: int, purpose: str = "sample") -> torch.Generator:
     """The random numbers of one turn of one example, the same whatever runs beside or before it.
@@ -85,11 +106,18 @@ class Sampler:
         logits : Tensor [rows, vocabulary]
         generators : list of torch.Generator, one a row
             Not touched when greedy.
+
+        Raises
+        ------
+        ModelError
+            The logits of a row are no numbers, or infinite.
         """
         if self.greedy:
-            return logits.argmax(-1).tolist()
+            return best_tokens(logits)
         uniform = torch.cat([torch.rand(1, 1, generator=one, dtype=torch.float64) for one in generators])
         # Inverse of the cumulative distribution in float64: float32 sums drift over a large vocabulary.
         cumulative = self.distribution(logits).double().cumsum(-1)
+        if not cumulative[:, -1].isfinite().all():
+            raise ModelError(_NO_NUMBERS)
         target = uniform.to(cumulative.device) * cumulative[:, -1:]
         return torch.searchsorted(cumulative, target, right=True).squeeze(-1).tolist()

@@ -13,6 +13,8 @@ from models.counters import Counters
 from models.errors import ModelError
 from models.families import Family, family_of, kind_of, window_of
 from models.fused import FusedLayer, unfusable
+from models.graphed import GraphedLayer
+from models.graphs import BLOCK, Graphs, Recorder
 from models.hf import HFLayer
 from models.layers import Layer
 from models.plan import Plan
@@ -29,6 +31,8 @@ class Stack:
         Implementation of the sub-layers: fused, hf, or auto for fused where the model allows it.
     compiled : bool
         Fused layers whose decode steps are compiled; for a CPU.
+    recorder : Recorder or None
+        Records the decode steps of fused layers and plays them back; for a GPU.
 
     Attributes
     ----------
@@ -36,7 +40,7 @@ class Stack:
         The transformers causal LM; where `layer_name` is fused, some parameters are views of merged ones.
     layers : list of Layer
     layer_name : str
-        Their implementation: fused, compiled or hf.
+        Their implementation: fused, compiled, graphed or hf.
     cache : KVCache
         In use by the current batch; see `reserve`.
     counters : Counters
@@ -44,7 +48,9 @@ class Stack:
         One layer's K,V mean the same in another: same shape and same rotary embedding.
     """
 
-    def __init__(self, model: Any, layer: str = "auto", *, compiled: bool = False):
+    def __init__(
+        self, model: Any, layer: str = "auto", *, compiled: bool = False, recorder: Recorder | None = None
+    ):
         config = model.config.get_text_config()
         family = family_of(config)
         self.model = model
@@ -71,8 +77,16 @@ class Stack:
         self.uniform_kv = len(set(kinds)) == 1
         self._windowed = any(window is not None for window in windows)
         name = _implementation(layer, family, config, modules)
-        if compiled:
-            name = _compilable(name, self.device)
+        more: dict[str, Any] = {}
+        self._graphs: Graphs | None = None
+        if compiled or recorder is not None:
+            _compilable(name)
+            name = "compiled" if recorder is None else "graphed"
+        if recorder is not None:
+            _recordable(config)
+            self._graphs = more["graphs"] = Graphs(
+                recorder, config.hidden_size, self.dtype, self.device, cache=lambda: self.cache
+            )
         self.layer_name = name
         implementation: Any = _LAYERS[name]
         self.layers: list[Layer] = [
@@ -85,6 +99,7 @@ class Stack:
                 rotary=partial(self._rotary_tables, kinds[index]) if self._rotary else None,
                 cache=lambda: self.cache,
                 counters=self.counters,
+                **more,
             )
             for index, module in enumerate(modules)
         ]
@@ -103,7 +118,14 @@ class Stack:
         """Begin new sequences: `rows` of them, with at most `slots` slots each."""
         if not self.cache.fits(rows, slots):
             # Rounded up, so that batches of slightly different length share one allocation.
-            self.cache = self._new_cache(rows, -(-slots // 256) * 256)
+            self.cache = self._new_cache(rows, -(-slots // BLOCK) * BLOCK)
+            if self._graphs is not None:
+                self._graphs.forget()
+        if self._graphs is not None:
+            # Rows end one after the other.
+            for count in range(1, rows + 1):
+                self.cache.begin(count)
+                self._graphs.reserve(count, slots)
         self.cache.begin(rows)
         for layer in self.layers:
             layer.reserve(rows)
@@ -179,6 +201,9 @@ class Stack:
             The state after the last layer, before the final norm; `head` takes it.
         """
         hidden = self.embed(ids, step)
+        if self._graphs is not None and (whole := self._graphs.played_plan(plan, hidden, step)) is not None:
+            self._note(plan, len(hidden), step)
+            return whole
         for layer, attention, ffn in zip(self.layers, plan.attention, plan.ffn, strict=True):
             layer_input = hidden
             if attention:
@@ -186,6 +211,14 @@ class Stack:
             if ffn:
                 hidden = layer.ffn(hidden, layer_input)
         return hidden
+
+    def _note(self, plan: Plan, rows: int, step: Step) -> None:
+        """Count what a recording of a plan runs."""
+        for layer, attention, ffn in zip(self.layers, plan.attention, plan.ffn, strict=True):
+            if attention:
+                layer.note_attention(rows, step)
+            if ffn:
+                layer.note_ffn(step.tokens)
 
     def _rotary_tables(self, kind: str | None, hidden: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         key = ("rotary", kind)
@@ -228,7 +261,7 @@ class Stack:
         return 2 * self._heads * self._width * self.dtype.itemsize
 
 
-_LAYERS = {"fused": FusedLayer, "compiled": CompiledLayer, "hf": HFLayer}
+_LAYERS = {"fused": FusedLayer, "compiled": CompiledLayer, "graphed": GraphedLayer, "hf": HFLayer}
 
 
 def _implementation(name: str, family: Family, config: Any, modules: Any) -> str:
@@ -239,12 +272,18 @@ def _implementation(name: str, family: Family, config: Any, modules: Any) -> str
     return "fused" if name != "hf" and obstacle is None else "hf"
 
 
-def _compilable(name: str, device: torch.device) -> str:
+def _compilable(name: str) -> None:
     if name != "fused":
         raise ModelError(
             "engine.compile=true needs fused layers, and this model runs on those of transformers; "
             "leave engine.compile=false"
         )
-    if device.type != "cpu":
-        raise ModelError("engine.compile=true is for device=cpu; leave engine.compile=false")
-    return "compiled"
+
+
+def _recordable(config: Any) -> None:
+    kind = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if kind in ("dynamic", "longrope"):
+        raise ModelError(
+            f"engine.compile=true cannot record rotary embeddings of type {kind}, which look at the length "
+            "of the sequence; leave engine.compile=false"
+        )

@@ -10,6 +10,10 @@ from runners.configure import build, composed_values
 from runners.errors import RunError
 from runners.judging import judge_run
 from runners.rescore import options_of, rescore
+from runners.reuse import stored_config
+from runners.settings import LoggerConfig
+from runners.storage import finished_run
+from runners.wandb_logger import Destination
 from tasks.judges.config import JudgeConfig
 
 
@@ -21,16 +25,32 @@ def rescore_command(arguments: Sequence[str]) -> tuple[list[dict[str, Any]], lis
 
 
 def judge_command(arguments: Sequence[str], conf: Path) -> tuple[list[dict[str, Any]], list[Path]]:
-    """`run.py judge <folder> [...] judge=... [judge.<option>=<value> ...]`: metrics and folders."""
+    """`run.py judge <folder> [...] judge=... [judge.<option>=<value> ...] [logger=...]`: metrics and folders.
+
+    Without `logger` each run's own is told.
+    """
     folders, rest = _divided(arguments, "judge")
-    if wrong := [argument for argument in rest if not argument.startswith(("judge=", "judge."))]:
-        raise RunError(f"judge takes folders, judge=... and judge.<option>=<value>, not {wrong[0]}")
+    logged = [argument for argument in rest if argument.startswith(("logger=", "logger."))]
+    judged = [argument for argument in rest if argument.startswith(("judge=", "judge."))]
+    if wrong := [argument for argument in rest if argument not in logged + judged]:
+        raise RunError(
+            f"judge takes folders, judge=..., judge.<option>=<value> and logger=..., not {wrong[0]}"
+        )
     with initialize_config_dir(str(conf), version_base="1.3"):
         values = composed_values(compose("config", rest))
     config = build(JudgeConfig, values["judge"], "judge.")
     if config.name == "none":
         raise RunError("no judge is named; choose judge=openai or judge=hf, with judge.model")
-    return [judge_run(folder, config) for folder in folders], folders
+    given = build(LoggerConfig, values["logger"], "logger.") if logged else None
+    metrics = [judge_run(folder, config, to=Destination.of(given or _logger(folder))) for folder in folders]
+    return metrics, folders
+
+
+def _logger(folder: Path) -> LoggerConfig:
+    """Where a finished run was logged."""
+    return build(
+        LoggerConfig, stored_config(finished_run(folder)).get("logger") or {"name": "none"}, "logger."
+    )
 
 
 def _divided(arguments: Sequence[str], command: str) -> tuple[list[Path], list[str]]:

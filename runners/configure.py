@@ -1,6 +1,8 @@
 """From a composed configuration to a checked `Job`, with errors that say what would be right."""
 
 import difflib
+import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -16,6 +18,8 @@ from tasks import registry as tasks
 from tasks.judges.config import JudgeConfig
 
 T = TypeVar("T")
+# Names of environment variables that hold what nobody else may read.
+_SECRET = re.compile(r"KEY$|TOKEN$|SECRET|PASSWORD", re.IGNORECASE)
 GROUPS = ("method", "task", "model", "engine", "runner", "judge", "logger")
 
 
@@ -60,7 +64,21 @@ def composed_values(config: DictConfig) -> dict[str, Any]:
     for group in GROUPS:
         if not isinstance(values.get(group), dict):
             raise RunError(f"{group}={values.get(group)} is not a configuration; choose one of conf/{group}/")
+    _refuse_secrets(values, "")
     return values
+
+
+def _refuse_secrets(values: Mapping[str, Any], where: str) -> None:
+    """Refuse a value that holds a secret of the environment: it would be stored with the results."""
+    secrets = [value for name, value in os.environ.items() if _SECRET.search(name) and len(value) >= 8]
+    for key, value in values.items():
+        if isinstance(value, dict):
+            _refuse_secrets(value, f"{where}{key}.")
+        elif any(secret in str(value) for secret in secrets):
+            raise RunError(
+                f"{where}{key} holds a key or password of the environment, and results are no place for it; "
+                "a judge's key is named by judge.key_env"
+            )
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -78,7 +96,8 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
             raise RunError(f"{where}{key}={value!r} has the wrong type: it must be true or false")
         try:
             base[key] = value
-        except OmegaConfBaseException as error:
+        # OverflowError: a whole number beyond every float.
+        except (OmegaConfBaseException, OverflowError) as error:
             raise RunError(
                 f"{where}{key}={value!r} has the wrong type: {str(error).splitlines()[0]}"
             ) from error

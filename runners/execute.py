@@ -20,8 +20,11 @@ from models.loading import LoadedModel, load_model, model_revision
 from runners import identity, resources
 from runners.columns import Rows, quotient, total
 from runners.decoding import Decoding
+from runners.entailment import check_entailment, give_entailment
 from runners.environment import code_revision, environment
 from runners.errors import RunError
+from runners.files import explained
+from runners.halving import fitted_rows
 from runners.judging import check_judge, judge_run
 from runners.metrics import summarise
 from runners.notices import say
@@ -32,8 +35,9 @@ from runners.rescore import rescore
 from runners.reuse import covering_rows, full_columns, stored_config
 from runners.settings import Job
 from runners.speed_metrics import decode_tokens
+from runners.stopping import StopRequest
 from runners.storage import RunFolder
-from runners.wandb_logger import log_run
+from runners.wandb_logger import Destination, log_run
 from tasks import registry as tasks
 from tasks.base import Example, Task
 
@@ -61,19 +65,25 @@ class Finished:
 
 
 @lru_cache(maxsize=1)
-def _model(config: Any, dtype: str, device: str, engine: Any) -> LoadedModel:
+def _model(config: Any, dtype: str, device: str, engine: Any, content: str | None) -> LoadedModel:
+    """The model opened last, if it is still the same one: `content` is its `model_revision`."""
     return load_model(config, dtype=dtype, device=device, engine=engine)
 
 
-def execute(job: Job) -> Finished:
-    """Run a job, or what an earlier try left of it; a finished one is only read.
+@dataclass(frozen=True)
+class _Plan:
+    """What is known of a run before its model is loaded."""
 
-    Raises
-    ------
-    RunError, ModelError, MethodError, DataError
-        In one line: what the user can mend. Results already on disk stay as they are.
-    """
-    started = time.monotonic()
+    task: Task
+    examples: list[Example]
+    calibration: list[Example]
+    method: Method
+    max_new_tokens: int
+    conditions: dict[str, Any]
+    run: RunFolder
+
+
+def _plan(job: Job) -> _Plan:
     settings = job.settings
     torch.set_num_threads(settings.threads or _OWN_THREADS)
     task = tasks.create(job.task_name, job.task)
@@ -87,37 +97,82 @@ def execute(job: Job) -> Finished:
     _check_folder(root)
     # What judging needs is looked for now, and not when the answers are there.
     check_judge(job.judge, job.task_name, job.runner.baseline)
+    check_entailment(task)
     run = RunFolder(root, identity.run_id(job, conditions, task, examples, calibration))
-    if run.is_done() and not settings.force:
+    return _Plan(task, examples, calibration, method, max_new_tokens, conditions, run)
+
+
+def execute(job: Job, stop: StopRequest | None = None) -> Finished:
+    """Run a job, or what an earlier try left of it; a finished one is only read.
+
+    Parameters
+    ----------
+    job
+    stop
+        Asked before every batch.
+
+    Raises
+    ------
+    RunError, ModelError, MethodError, DataError
+        In one line: what the user can mend. Results already on disk stay as they are.
+    Interrupted
+        A stop was asked for. The same job goes on with the first batch that is missing.
+    """
+    started = time.monotonic()
+    plan = _plan(job)
+    run, force = plan.run, job.settings.force
+    if run.is_done() and not force:
+        run.tidy()
         return _finished(run, job)
     # Before the lock, so that a run that cannot begin leaves not even a lock file.
-    execution = Execution(job, task, examples, calibration, method, max_new_tokens, conditions, run)
+    execution = Execution(job, plan, stop or StopRequest())
     with run.lock():
         # Another process may have finished it in the meantime.
-        done = run.is_done() and not settings.force
+        done = run.is_done() and not force
         fresh = None if done else execution.finish(started)
     return _finished(run, job) if fresh is None else _judged(fresh, job)
 
 
+def finished_before(job: Job) -> Path | None:
+    """The folder of a job for which nothing is left to do, not even scoring and judging, else None; no model
+    is loaded to tell.
+
+    Raises
+    ------
+    RunError, ModelError, MethodError, DataError
+        As `execute`.
+    """
+    run = _plan(job).run
+    done = run.is_done() and not job.settings.force
+    return run.path if done and job.judge.name == "none" and not _to_rescore(run, job) else None
+
+
 def _finished(run: RunFolder, job: Job) -> Finished:
     """A run that needs no decoding; it is scored again if other scoring is asked for."""
+    asked = _to_rescore(run, job)
+    metrics = rescore(run.path, asked) if asked else run.read_metrics()
+    return _judged(Finished(metrics, run.path, fresh=False), job)
+
+
+def _to_rescore(run: RunFolder, job: Job) -> dict[str, Any]:
+    """The scoring options of a job if a finished run was scored by others, else nothing."""
     stored = stored_config(run).get("task", {})
     asked = {name: getattr(job.task, name) for name in job.task.SCORING}
-    if any(stored.get(name) != value for name, value in asked.items()):
-        return _judged(Finished(rescore(run.path, asked), run.path, fresh=False), job)
-    return _judged(Finished(run.read_metrics(), run.path, fresh=False), job)
+    return asked if any(stored.get(name) != value for name, value in asked.items()) else {}
 
 
 def _judged(finished: Finished, job: Job) -> Finished:
     """A finished run with the verdicts of the judge that is asked for, which cost nothing the second time."""
     if job.judge.name == "none":
         return finished
-    return dataclasses.replace(finished, metrics=judge_run(finished.folder, job.judge))
+    metrics = judge_run(finished.folder, job.judge, to=Destination.of(job.logger))
+    return dataclasses.replace(finished, metrics=metrics)
 
 
 def _check_folder(root: Path) -> None:
     """Refuse a results folder that cannot be written, before anything is loaded."""
-    there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    with explained("use", root):
+        there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         what = "cannot be written" if there.is_dir() else "is not a folder"
         raise RunError(f"results_dir={root}: {there} {what}; choose another results_dir")
@@ -138,24 +193,18 @@ def _check_batch(method: Method, batch_size: int) -> None:
 class Execution:
     """One run while it goes on."""
 
-    def __init__(
-        self,
-        job: Job,
-        task: Task,
-        examples: list[Example],
-        calibration: list[Example],
-        method: Method,
-        max_new_tokens: int,
-        conditions: dict[str, Any],
-        run: RunFolder,
-    ):
-        self.job, self.task, self.examples, self.run = job, task, examples, run
+    def __init__(self, job: Job, plan: _Plan, stop: StopRequest):
+        self.job, self.task, self.examples, self.run = job, plan.task, plan.examples, plan.run
+        self.stop = stop
+        task, examples, run, method = plan.task, plan.examples, plan.run, plan.method
+        conditions, max_new_tokens = plan.conditions, plan.max_new_tokens
         settings = job.settings
         say(f"Loading {job.model.name} (a GGUF file is converted once, which takes about half a minute)")
         if job.engine.compile:
             say("Compiling its layers (once a machine and kind of model, about half a minute)")
         # By its own name: what `auto` means may change with the threads.
-        self.model = _model(job.model, conditions["dtype"], settings.device, job.engine)
+        content = model_revision(job.model)
+        self.model = _model(job.model, conditions["dtype"], settings.device, job.engine, content)
         if settings.dtype == "auto":
             say(f"dtype=auto chose {str(self.model.stack.dtype).removeprefix('torch.')}")
         # What `auto` meant for this model.
@@ -170,6 +219,7 @@ class Execution:
             fixed_length=job.runner.fixed_length,
             hold_back=job.runner.first_token == "method",
         )
+        self._halved = 0
         self._temperatures = any(one.temperature is not None for one in examples)
         if self._temperatures and settings.temperature:
             raise RunError(
@@ -191,7 +241,7 @@ class Execution:
         full.bind(self.model.stack)
         method.bind(self.model.stack)
         self.method, self.solution = prepared(
-            job, method, task, calibration, self.decoding, encoder, conditions
+            job, method, task, plan.calibration, self.decoding, encoder, conditions
         )
         self.pair = Pair(
             run_id=run.run_id,
@@ -218,6 +268,7 @@ class Execution:
         # Scored anew: the scoring may have changed since they were written.
         rows = [row | scored(self.task, row) for record in records for row in record["rows"]]
         spent = sum(record["wall_s"] for record in records)
+        self._halved = sum(record.get("halved", False) for record in records)
         if records:
             self.method.load_state(records[-1]["state"])
         self._warm_up()
@@ -226,22 +277,15 @@ class Execution:
         rows += self._answer({row["example_id"] for row in rows})
         wall_s = spent + time.monotonic() - started
         facts = {**self._facts(), "setup_s": setup_s, "wall_s": wall_s, **energy.facts(resumed=bool(records))}
-        facts |= resources.peak_memory(self.model.stack.device)
+        facts |= {"halved_batches": self._halved, **resources.peak_memory(self.model.stack.device)}
+        if give_entailment(self.task):
+            rows = [row | scored(self.task, row) for row in rows]
         metrics = summarise(rows, facts, seed=self.job.settings.seed)
-        metrics["speedup_vs_hf"] = self._versus_hf(rows)
+        metrics["speedup_vs_hf"] = self._versus_hf(rows, cache="dynamic")
+        metrics["speedup_vs_hf_static"] = self._versus_hf(rows, cache="static")
         self.run.finish(rows, metrics)
-        logger = self.job.logger
-        if logger.name == "wandb":
-            config = yaml.safe_load(self._config())
-            log_run(
-                config,
-                metrics,
-                rows,
-                self.run.path,
-                mode=logger.mode,  # type: ignore[arg-type]
-                project=logger.project,
-                group=logger.group,
-            )
+        to = Destination.of(self.job.logger)
+        log_run(yaml.safe_load(self._config()), metrics, rows, self.run.path, to)
         return Finished(metrics, self.run.path, fresh=True)
 
     def _warm_up(self) -> None:
@@ -266,10 +310,15 @@ class Execution:
             for number, part in enumerate(batches(self.examples, size)):
                 if all(example.example_id in done for example in part):
                     continue
+                self.stop.check()
                 began = time.monotonic()
-                new = self.pair.rows(part, number)
+                fitted = fitted_rows(self.pair, part, number)
+                new = fitted.rows
                 wall_s = time.monotonic() - began
-                self.run.append({"rows": new, "state": self.method.state(), "wall_s": wall_s})
+                self._halved += fitted.halved
+                self.run.append(
+                    {"rows": new, "state": self.method.state(), "wall_s": wall_s, "halved": fitted.halved}
+                )
                 rows += new
                 bar.update(len(part))
                 seconds += sum(row["decode_s"] or 0 for row in new)
@@ -278,12 +327,12 @@ class Execution:
                     bar.set_postfix_str(f"{tokens / seconds:.1f} tokens/s")
         return rows
 
-    def _versus_hf(self, rows: Rows) -> float | None:
-        """Decode speed over that of transformers' `generate`, where that answered the same examples under
-        the same conditions."""
+    def _versus_hf(self, rows: Rows, cache: str) -> float | None:
+        """Decode speed over that of transformers' `generate` with a kind of cache, where that answered the
+        same examples under the same conditions."""
         if self.job.method_name == "hf_generate":
             return None
-        other = covering_rows(self.run.root, self.conditions_id, "hf_generate", self._asked)
+        other = covering_rows(self.run.root, self.conditions_id, "hf_generate", self._asked, cache=cache)
         return None if other is None else quotient(_tokens_per_s(rows), _tokens_per_s(list(other.values())))
 
     def _config(self) -> str:

@@ -1,48 +1,21 @@
-"""A judge's verdicts as a table and as metrics."""
+"""A judge's verdicts as metrics."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from runners.columns import mean, rows_with
-from runners.statistics import clustered_mean_interval
+from runners.statistics import agreed_winner, clustered_mean_interval
 from tasks.judges.config import JudgeConfig
 
-_TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
-
-# winner: own, full or tie. parsed: null where no answer came.
-JUDGEMENTS = pa.schema(
-    [
-        *((name, _TEXT) for name in ("run_id", "judge", "example_id")),
-        ("turn", _INT),
-        *((name, _TEXT) for name in ("category", "side", "prompt_name", "question_sha256", "reply")),
-        ("ratings", pa.list_(_FLOAT)),
-        ("rating", _FLOAT),
-        ("winner", _TEXT),
-        ("parsed", pa.bool_()),
-        ("prompt_tokens", _INT),
-        ("completion_tokens", _INT),
-    ]
-)
-
 Judged = Sequence[Mapping[str, Any]]
-
-
-def judgements_table(judged: Judged, run_id: str, label: str) -> pa.Table:
-    """Return the verdicts with exactly the `JUDGEMENTS` columns."""
-    rows = [{"run_id": run_id, "judge": label, **row} for row in judged]
-    return pa.Table.from_pylist(
-        [{name: row.get(name) for name in JUDGEMENTS.names} for row in rows], schema=JUDGEMENTS
-    )
 
 
 def judge_metrics(judged: Judged, config: JudgeConfig, seed: int = 0) -> dict[str, Any]:
     """Return the `judge_*` metrics.
 
     The difference of grades is over turns in which both sides have one, its interval clustered by
-    conversation. A side wins a comparison if it does so in both orders; all else is a tie (Zheng et al.,
-    2023, section 3.4).
+    conversation. Who won a comparison: see `statistics.agreed_winner`.
     """
     grades = {
         side: {_place(row): row["rating"] for row in judged if row["side"] == side and row.get("rating")}
@@ -72,6 +45,23 @@ def judge_metrics(judged: Judged, config: JudgeConfig, seed: int = 0) -> dict[st
     }
 
 
+def grades_by_part(judged: Judged) -> dict[str, float]:
+    """Return the mean grades of each category and, of conversations, each turn: `judge_score/math`,
+    `full_judge_score/turn 2`. A part without a grade is left out.
+    """
+    turns = {row["turn"] for row in judged}
+    parts: dict[str, list[float]] = {}
+    for row in judged:
+        if row["side"] not in ("own", "full") or row.get("rating") is None:
+            continue
+        metric = "judge_score" if row["side"] == "own" else "full_judge_score"
+        names = [row["category"]] if row["category"] else []
+        names += [f"turn {row['turn'] + 1}"] if len(turns) > 1 else []
+        for name in names:
+            parts.setdefault(f"{metric}/{name}", []).append(row["rating"])
+    return {name: math.fsum(grades) / len(grades) for name, grades in sorted(parts.items())}
+
+
 def _place(row: Mapping[str, Any]) -> tuple[str, int]:
     return row["example_id"], row["turn"]
 
@@ -82,9 +72,7 @@ def _outcomes(judged: Judged) -> list[str]:
     for row in judged:
         if row["side"] in ("own_first", "full_first") and row.get("winner"):
             said.setdefault(_place(row), []).append(row["winner"])
-    return [
-        verdicts[0] if len(set(verdicts)) == 1 else "tie" for verdicts in said.values() if len(verdicts) == 2
-    ]
+    return [outcome for verdicts in said.values() if (outcome := agreed_winner(verdicts))]
 
 
 def _cost(paid: Judged, config: JudgeConfig) -> float | None:

@@ -13,9 +13,11 @@ from tqdm import tqdm
 
 from runners.errors import RunError
 from runners.identity import digest
-from runners.judge_metrics import judge_metrics, judgements_table
+from runners.judge_metrics import grades_by_part, judge_metrics
+from runners.schema import judgements_table
 from runners.storage import finished_run
 from runners.verdict_store import VerdictStore
+from runners.wandb_logger import NOWHERE, Destination, log_grades
 from tasks.judges.config import JudgeConfig
 from tasks.judges.endpoint import Complete, JudgeUnreachableError, endpoint
 from tasks.judges.prompts import Asked, PromptBook, Turn
@@ -74,7 +76,12 @@ def judge_label(config: JudgeConfig, book: PromptBook, store: VerdictStore) -> s
     return f"{config.name} {config.model} {config.mode} prompts {book.sha256[:8]} options {store.name[:8]}"
 
 
-def judge_run(path: Path, config: JudgeConfig, complete: Complete | None = None) -> dict[str, Any]:
+def judge_run(
+    path: Path,
+    config: JudgeConfig,
+    complete: Complete | None = None,
+    to: Destination = NOWHERE,
+) -> dict[str, Any]:
     """Judge a finished run.
 
     Parameters
@@ -84,6 +91,8 @@ def judge_run(path: Path, config: JudgeConfig, complete: Complete | None = None)
     config : JudgeConfig
     complete : callable or None
         Asks the judge; None: whom the configuration names.
+    to : Destination
+        Where W&B is told of the grades, once they are written.
 
     Returns
     -------
@@ -110,8 +119,9 @@ def judge_run(path: Path, config: JudgeConfig, complete: Complete | None = None)
         metrics |= {"judge": label, "judge_failed": failed}
         # A name that no other judge has, however long the model's.
         name = f"{re.sub(r'[^A-Za-z0-9._-]+', '_', label)[:60]}-{digest(label)[:8]}"
-        table = judgements_table(judged, metrics["run_id"], label)
+        table = judgements_table({"run_id": metrics["run_id"], "judge": label, **row} for row in judged)
         run.finish(rows, metrics, judgements={name: table})
+    log_grades(metrics, grades_by_part(judged), table.to_pylist(), run.path, to)
     return metrics
 
 

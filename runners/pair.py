@@ -1,6 +1,7 @@
 """Examples answered by a method and by the full model, scored, and written down as rows."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from methods.full import Full
 from methods.shared.method import Method
 from runners.decoding import Answered, Decoding
+from runners.errors import RunError
 from runners.likelihood import continued_logprob, full_logprob
 from runners.prompts import Prompt, PromptEncoder
 from runners.replay import replayed
@@ -80,6 +82,7 @@ class Pair:
                 if side.name == "method":
                     # At once: the prompt's K,V are still there.
                     logprobs = self._logprobs(*answered[side.name])
+                    _check_numbers(logprobs, [examples[place].example_id for place in asked])
             prompts, own = answered["method"]
             for index, place in enumerate(asked):
                 example = examples[place]
@@ -158,6 +161,17 @@ class Pair:
             "prompt_sha256": prompt.sha256,
             "truncated": prompt.truncated,
         }
+
+
+def _check_numbers(logprobs: Sequence[float | None], example_ids: Sequence[str]) -> None:
+    """Refuse an answer of which the full model says nothing: also a baseline with an engine of its own, which
+    chooses tokens from whatever it gets."""
+    for logprob, example_id in zip(logprobs, example_ids, strict=True):
+        if logprob is not None and math.isnan(logprob):
+            raise RunError(
+                f"example {example_id}: the full model's logits are no numbers; try dtype=float32 or "
+                "dtype=bfloat16, and check the weights"
+            )
 
 
 def _spent(prompt: Prompt, answer: Answered, prefix: str) -> dict[str, Any]:

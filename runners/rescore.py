@@ -1,4 +1,4 @@
-"""New scores and metrics from stored outputs, without a model."""
+"""New scores and metrics from stored outputs, without the model that said them."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from runners.entailment import give_entailment
 from runners.errors import RunError
 from runners.metrics import summarise
 from runners.pair import scored
@@ -34,12 +35,13 @@ def rescore(path: Path, options: Mapping[str, Any] | None = None) -> dict[str, A
     Raises
     ------
     RunError
-        No finished run is there.
+        No finished run is there, or what its task scores with cannot be loaded.
     """
     run = finished_run(path)
     with run.lock():
         config = stored_config(run)
         task = _task(config["task"], options or {})
+        give_entailment(task)
         config["task"] = dataclasses.asdict(task.config)
         rows = [row | scored(task, row) for row in run.read_rows()]
         facts = {**run.read_metrics(), "task_version": str(task.version)}

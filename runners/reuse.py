@@ -32,14 +32,15 @@ _COLUMNS = {
 }
 
 
-def comparable_runs(root: Path, conditions_id: str, method: str) -> list[RunFolder]:
-    """Finished runs of a method under the same conditions, in order of their names."""
+def comparable_runs(root: Path, conditions_id: str, method: str, **params: str) -> list[RunFolder]:
+    """Finished runs of a method with these parameters under the same conditions, in order of their names."""
     found = []
     for run in find_runs(root):
         # A folder that somebody else damaged is no reason to stop this run.
         with contextlib.suppress(RunError):
             config = stored_config(run)
-            if config.get("conditions_id") == conditions_id and config["method"]["name"] == method:
+            wanted = {"name": method, **params}
+            if config.get("conditions_id") == conditions_id and wanted.items() <= config["method"].items():
                 found.append(run)
     return found
 
@@ -65,7 +66,7 @@ def stored_config(run: RunFolder) -> dict[str, Any]:
 
 
 def covering_rows(
-    root: Path, conditions_id: str, method: str, prompts: Mapping[str, Asked]
+    root: Path, conditions_id: str, method: str, prompts: Mapping[str, Asked], **params: str
 ) -> dict[Key, dict[str, Any]] | None:
     """The rows of a finished run of a method that answered the same examples under the same conditions.
 
@@ -73,13 +74,15 @@ def covering_rows(
     ----------
     prompts : mapping of example_id to (source_sha256, prompt_sha256)
         The examples, and what the first turn of each shows the model.
+    **params
+        What some of the method's parameters have to be.
 
     Returns
     -------
     dict or None
         By (example_id, turn), of these examples alone; None if no run has them all.
     """
-    for run in comparable_runs(root, conditions_id, method):
+    for run in comparable_runs(root, conditions_id, method, **params):
         rows = {(row["example_id"], row["turn"]): row for row in run.read_rows()}
         first = {
             name: (row["source_sha256"], row["prompt_sha256"])

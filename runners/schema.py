@@ -1,4 +1,5 @@
-"""The two result tables: one row per turn (`samples.parquet`) and one record per run (`metrics.json`).
+"""The result tables: one row per turn (`samples.parquet`), one record per run (`metrics.json`), and one row
+per verdict of a judge (`judgements-<judge>.parquet`).
 
 Every file is written with exactly these Arrow schemas. A column that is null throughout keeps its type, so
 runs of all tasks and methods can be concatenated. What is unknown is null, never 0 and never NaN.
@@ -116,7 +117,23 @@ METRICS = _schema(
     (FLOAT, "judge_score full_judge_score judge_delta judge_delta_lo judge_delta_hi judge_win_rate"),
     (FLOAT, "judge_tie_rate judge_loss_rate judge_cost"),
     (INT, "judge_calls judge_unparsed judge_failed"),
-    (FLOAT, "draft_time_share search_time_share"),
+    (FLOAT, "draft_time_share search_time_share speedup_vs_hf_static"),
+    # Batches that did not fit into memory and were answered in two halves.
+    (INT, "halved_batches"),
+)
+
+# A judge's verdicts, in `judgements-<judge>.parquet`.
+# side: own or full, whose answer is graded; own_first or full_first, who stands first in a comparison.
+# reply: the judge's words. winner: own, full or tie. parsed: null where no answer came.
+JUDGEMENTS = _schema(
+    (TEXT, "run_id judge example_id"),
+    (INT, "turn"),
+    (TEXT, "category side prompt_name question_sha256 reply"),
+    (FLOATS, "ratings"),
+    (FLOAT, "rating"),
+    (TEXT, "winner"),
+    (FLAG, "parsed"),
+    (INT, "prompt_tokens completion_tokens"),
 )
 
 # What two runs must share to stand in one table.
@@ -166,6 +183,11 @@ def samples_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
         A row has a key that is no column, or a value that does not fit its column.
     """
     return _table(rows, SAMPLES, "samples")
+
+
+def judgements_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Return verdicts as an Arrow table with exactly the `JUDGEMENTS` columns; as `samples_table`."""
+    return _table(rows, JUDGEMENTS, "judgements")
 
 
 def read_samples(path: Path | str) -> pa.Table:

@@ -150,6 +150,17 @@ def corrected_p_values(records: Sequence[Mapping[str, Any]]) -> list[float | Non
     return holm([None if record.get("lossless") else record.get("quality_p") for record in records])
 
 
+def agreed_winner(verdicts: Sequence[str]) -> str | None:
+    """Return who won a comparison that a judge made in both orders; None until there are both verdicts.
+
+    Who wins in both has won, and all else is a tie: a judge that prefers a place has said nothing. Zheng et
+    al., Judging LLM-as-a-Judge, 2023, section 3.4.
+    """
+    if len(verdicts) != 2:
+        return None
+    return verdicts[0] if verdicts[0] == verdicts[1] else "tie"
+
+
 def clustered_standard_error(values: ArrayLike, clusters: Sequence[Hashable] | None = None) -> float | None:
     """Return the cluster-robust standard error of the mean of values, shape (rows,); None below 2 clusters.
 

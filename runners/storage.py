@@ -87,6 +87,15 @@ class RunFolder:
         with explained("read", self.path):
             return (self.path / DONE).is_file()
 
+    def tidy(self) -> None:
+        """Drop the journal of a finished run whose process was killed before it could."""
+        if not self.journal.path.exists():
+            return
+        # Under the lock, because the run may be about to begin anew. Whoever holds it sees to the journal.
+        with contextlib.suppress(RunError), self.lock():
+            if self.is_done():
+                self.journal.remove()
+
     def start(self, config: str, environment: Mapping[str, Any]) -> None:
         """Write `config.yaml` (the text given) and `environment.json`, before anything is measured.
 

@@ -6,12 +6,12 @@ Plain text without colours and without cut-off words: it reads the same on a ter
 import shutil
 import sys
 import textwrap
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
+from runners.notices import printable
 from runners.schema import setting
 from runners.statistics import corrected_p_values
 from runners.table_rows import ROWS, heading, title
@@ -70,16 +70,6 @@ def comparison(metrics: Sequence[Record], width: int = 80) -> str:
     ordered = sorted(metrics, key=setting)  # stable: within a setting the order given stays
     groups = [list(records) for _, records in groupby(ordered, key=setting)]
     return "\n".join(_group(title(records[0], ordered), records, width) for records in groups)
-
-
-def printable(text: str) -> str:
-    """Return the text with control and formatting characters as escapes: it cannot steer a terminal."""
-    return "".join(
-        char
-        if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-        else ascii(char)[1:-1]
-        for char in text
-    )
 
 
 def _group(title: str, records: list[Record], width: int) -> str:

@@ -85,6 +85,7 @@ ROWS = (
     Row("decode speedup", "speedup", "{:.2f}×", full="1×"),
     Row("end-to-end speedup", "speedup_end_to_end", "{:.2f}×", full="1×"),
     Row("  against hf_generate", "speedup_vs_hf", "{:.2f}×", optional=True),
+    Row("  against it, compiled", "speedup_vs_hf_static", "{:.2f}×", optional=True),
     Row("ideal speedup", "ideal_speedup", "{:.2f}×", full="1×"),
     Row("efficiency", "efficiency", "{:.0f} %", 100),
     Row("deciding ÷ bytes read", "decision_bytes_share", "{:.1f} %", 100, optional=True),

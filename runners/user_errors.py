@@ -15,14 +15,25 @@ from methods.shared.errors import MethodError
 from models.errors import ModelError
 from runners.configure import GROUPS, unknown_key
 from runners.errors import RunError
+from runners.notices import printable
 from tasks.errors import DataError
 
 STUDIES = ("experiment", "debug")
+# Longer than any key, shorter than what a file system refuses as a name.
+_LONGEST_KEY = 200
+_LONGEST_LINE = 900
+# The key by which Hydra finds what to call; as part of another word it is harmless.
+_TARGET = re.compile(r"(?<!\w)_target_[\"']?\s*[=:]")
 USER_ERRORS = (RunError, ModelError, MethodError, DataError, HydraException, OmegaConfBaseException)
 
 
-def check_arguments(arguments: Sequence[str]) -> None:
+def check_arguments(arguments: Sequence[str]) -> bool:
     """Refuse what Hydra would answer with a usage page, or accept and not mean.
+
+    Returns
+    -------
+    bool
+        Something is to be run, and not only shown.
 
     Raises
     ------
@@ -31,10 +42,20 @@ def check_arguments(arguments: Sequence[str]) -> None:
     """
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
-    parser.parse_args(arguments)
-    for argument in arguments:
+    given = parser.parse_args(arguments)
+    if given.experimental_rerun:
+        raise RunError("--experimental-rerun reads a pickle, which can run code; give the keys themselves")
+    if given.config_path or given.config_dir or "hydra.searchpath" in "".join(arguments):
+        raise RunError("configurations are read from conf/ alone; put your own into conf/experiment/")
+    if given.resolve and not given.cfg:
+        raise RunError("--resolve goes with --cfg job")
+    for argument in given.overrides:
         key, equals, value = argument.partition("=")
         group = key.lstrip("~+")
+        if _TARGET.search(argument):
+            raise RunError(f"{argument} names code to run; a configuration holds values alone")
+        if not group or len(group) > _LONGEST_KEY:
+            raise RunError(f"cannot read the argument {argument!r}; write key=value")
         if group in STUDIES:
             _check_study(argument, key, value)
         if group not in GROUPS:
@@ -46,6 +67,21 @@ def check_arguments(arguments: Sequence[str]) -> None:
             raise RunError(f"{argument} would be a second {group}; write {group}={value}")
         if value.startswith("["):
             raise RunError(f"{argument} chooses several at once; to run each, write -m {group}=...,...")
+    shown = (given.cfg, given.info, given.help, given.hydra_help, given.shell_completion)
+    return not any(shown)
+
+
+def not_composed(error: Exception) -> Exception:
+    """The error of a command line that failed before its first combination began: until then only Hydra has
+    worked, and on nothing but the words of the user."""
+    if isinstance(error, USER_ERRORS):
+        return error
+    return RunError(f"the command line cannot be composed: {' '.join(str(error).split())}")
+
+
+def nothing_ran() -> RunError:
+    """The error of a sweep without a single combination."""
+    return RunError("nothing to run: a range or a glob of the command line holds no value")
 
 
 def _check_study(argument: str, key: str, value: str) -> None:
@@ -69,6 +105,13 @@ def one_line(error: Exception, conf: Path) -> str:
     conf
         The folder of configurations, for the names and keys that there are.
     """
+    line = printable(_explained(error, conf))
+    # What is wrong stands first, what would be right last.
+    cut = _LONGEST_LINE // 2
+    return line if len(line) <= _LONGEST_LINE else f"{line[:cut]} ... {line[-cut:]}"
+
+
+def _explained(error: Exception, conf: Path) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing(error)
     if isinstance(error, OverrideParseException):

@@ -8,14 +8,22 @@ Record = Mapping[str, Any]
 
 def sentences(record: Record) -> list[str]:
     """Return what a metrics record says about quality and speed against the full model, one sentence each."""
+    halved = _halved(record.get("halved_batches"))
     if record.get("baseline") == "none":
-        return ["There is no full model to compare with (runner.baseline=none)."]
-    found = [_quality(record), _speed(record)]
+        return ["There is no full model to compare with (runner.baseline=none).", *halved]
+    found = [_quality(record), _speed(record), *halved]
     if note := record.get("speed_note"):
         found.append(f"Note: {note}.")
     if record.get("untrained_ablation"):
         found.append("Its paper trains the model for it; this one was not (untrained ablation).")
     return found
+
+
+def _halved(batches: int | None) -> list[str]:
+    if not batches:
+        return []
+    counted = f"{batches} batches" if batches > 1 else "1 batch"
+    return [f"{counted} did not fit into memory: answered in halves, at the speed of smaller batches."]
 
 
 def _quality(record: Record) -> str:

@@ -4,27 +4,69 @@ The run is complete and stored before this begins. Whatever W&B does then, be it
 broken, ends in one warning line, and everything it writes lies in `<run folder>/wandb/`.
 """
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from logging import getLogger
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from runners.schema import sample_rows, samples_table
 
-Mode = Literal["offline", "online", "disabled"]
+if TYPE_CHECKING:
+    # It knows the engine's options, and so torch, which nothing here needs.
+    from runners.settings import LoggerConfig
+
 EXAMPLE_COLUMNS = [
     *("example_id", "turn", "category", "question", "prompt", "output_text", "full_output_text"),
     *("finish_reason", "output_tokens", "full_output_tokens", "decode_s", "full_decode_s"),
     *("quality", "full_quality", "outcome", "full_outcome", "collapsed"),
 ]
-MAX_EXAMPLES = 2000
+VERDICT_COLUMNS = [
+    *("judge", "example_id", "turn", "category", "side", "rating", "winner", "parsed", "reply"),
+]
+# Of examples, and of verdicts.
+MAX_ROWS = 2000
+# The content of what W&B was last told of a judge.
+_TOLD = "told-grades.sha256"
 _log = getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where W&B keeps a run.
+
+    Attributes
+    ----------
+    mode : str
+        "offline" writes files for `wandb sync`, "online" also uploads them, "disabled" does nothing.
+    project, group, entity : str or None
+        W&B's own.
+    timeout_s : float
+        Seconds after which W&B is stopped.
+    """
+
+    mode: str = "offline"
+    project: str = "skipbench"
+    group: str | None = None
+    entity: str | None = None
+    timeout_s: float = 120.0
+
+    @classmethod
+    def of(cls, logger: "LoggerConfig") -> "Destination":
+        """What `logger=` says."""
+        mode = logger.mode if logger.name == "wandb" else "disabled"
+        return cls(mode, logger.project, logger.group)
+
+
+# Nobody is told.
+NOWHERE = Destination(mode="disabled")
 
 
 def log_run(
@@ -32,11 +74,7 @@ def log_run(
     metrics: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     folder: Path,
-    mode: Mode = "offline",
-    project: str = "skipbench",
-    group: str | None = None,
-    entity: str | None = None,
-    timeout_s: float = 120.0,
+    to: Destination,
 ) -> Path | None:
     """Write one W&B run: metrics as its summary, a table of examples, the skipped runs by layer, the
     configuration.
@@ -51,38 +89,64 @@ def log_run(
         The run's rows; the first 2000 go into the table of examples.
     folder
         The run's folder; its name, the run id, names the W&B run, so that reporting twice updates one run.
-    mode
-        "offline" writes files for `wandb sync`, "online" also uploads them, "disabled" does nothing.
-    project, group, entity
-        W&B's own.
-    timeout_s
-        Seconds after which W&B is stopped.
+    to : Destination
 
     Returns
     -------
     Path or None
         The folder with W&B's files; None if disabled or, after one warning line, if W&B failed.
     """
-    if mode == "disabled":
+    if to.mode == "disabled":
         return None
-    home = folder.resolve() / "wandb"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        where = {
-            "project": project,
-            "entity": entity,
-            "group": group,
-            "mode": mode,
-            "dir": str(home.parent),
-            "timeout_s": timeout_s,
-        }
-        message = json.dumps({"id": folder.name, **where, **content(config, metrics, rows)})
-        failure = _run_process(message, home, timeout_s)
-    except (OSError, ValueError, TypeError) as error:
-        failure = " ".join(str(error).split())
+    failure = _told(lambda: content(config, metrics, rows), folder, to)
     if failure is None:
-        return home
+        return folder.resolve() / "wandb"
     _log.warning("W&B has no record of this run, whose results are stored: %s", failure)
+    return None
+
+
+def log_grades(
+    metrics: Mapping[str, Any],
+    by_part: Mapping[str, float],
+    verdicts: Sequence[Mapping[str, Any]],
+    folder: Path,
+    to: Destination,
+) -> Path | None:
+    """Add a judge's grades to the W&B run of a finished run: its metrics anew, grades by turn and category, a
+    table of verdicts.
+
+    What W&B has been told already it is not told again; what it was not, because it failed, it is.
+
+    Parameters
+    ----------
+    metrics, folder, to
+        As in `log_run`.
+    by_part
+        Grades by name, for the summary.
+    verdicts
+        Rows with `JUDGEMENTS` columns; the first 2000 go into the table.
+
+    Returns
+    -------
+    Path or None
+        As in `log_run`; None also where there is nothing new.
+    """
+    if to.mode == "disabled":
+        return None
+    told = graded(metrics, by_part, verdicts)
+    digest = hashlib.sha256(json.dumps([asdict(to), told], sort_keys=True).encode()).hexdigest()
+    home = folder.resolve() / "wandb"
+    mark = home / _TOLD
+    try:
+        if mark.exists() and mark.read_text(encoding="utf-8") == digest:
+            return None
+        failure = _told(lambda: told, folder, to)
+        if failure is None:
+            mark.write_text(digest, encoding="utf-8")
+            return home
+    except (OSError, ValueError) as error:
+        failure = " ".join(str(error).split())
+    _log.warning("W&B has no record of these grades, which are stored: %s", failure)
     return None
 
 
@@ -90,17 +154,34 @@ def content(
     config: Mapping[str, Any], metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return what W&B is told of a run, in values that JSON can hold."""
-    shown = sample_rows(samples_table(rows[:MAX_EXAMPLES]))
+    shown = sample_rows(samples_table(rows[:MAX_ROWS]))
     histograms = {
         f"{kind}_runs_skipped_by_layer": skipped_by_layer(rows, kind) for kind in ("attention", "ffn")
     }
     return {
         "config": dict(config),
-        "summary": {name: value for name, value in metrics.items() if value is not None},
-        "columns": EXAMPLE_COLUMNS,
-        "examples": [[row[name] for name in EXAMPLE_COLUMNS] for row in shown],
+        "summary": _known(metrics),
+        "examples": _table(EXAMPLE_COLUMNS, shown),
         "histograms": {name: skipped for name, skipped in histograms.items() if skipped},
     }
+
+
+def graded(
+    metrics: Mapping[str, Any], by_part: Mapping[str, float], verdicts: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return what W&B is told of a judge's verdicts on a run, in values that JSON can hold."""
+    return {
+        "summary": {**_known(metrics), **by_part},
+        "verdicts": _table(VERDICT_COLUMNS, verdicts[:MAX_ROWS]),
+    }
+
+
+def _known(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+def _table(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"columns": columns, "data": [[row[name] for name in columns] for row in rows]}
 
 
 def skipped_by_layer(rows: Sequence[Mapping[str, Any]], kind: str) -> list[int]:
@@ -113,6 +194,17 @@ def skipped_by_layer(rows: Sequence[Mapping[str, Any]], kind: str) -> list[int]:
         for layer, runs in enumerate(row[run]):
             skipped[layer] += row[total] // len(row[run]) - runs
     return skipped
+
+
+def _told(told: Callable[[], Mapping[str, Any]], folder: Path, to: Destination) -> str | None:
+    """Tell W&B of the run in a folder; return None if it took it, else the reason."""
+    home = folder.resolve() / "wandb"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        where = {**asdict(to), "id": folder.name, "dir": str(home.parent)}
+        return _run_process(json.dumps({**where, **told()}), home, to.timeout_s)
+    except (OSError, ValueError, TypeError) as error:
+        return " ".join(str(error).split())
 
 
 def _run_process(message: str, home: Path, timeout_s: float) -> str | None:

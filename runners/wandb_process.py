@@ -14,7 +14,7 @@ import wandb
 
 
 def main() -> None:
-    """Write the run that standard input describes; see `wandb_logger.log_run` for its keys."""
+    """Write the run that standard input describes; see `wandb_logger` for its keys."""
     given: dict[str, Any] = json.load(sys.stdin)
     run = wandb.init(
         project=given["project"],
@@ -24,7 +24,7 @@ def main() -> None:
         name=given["id"],
         mode=given["mode"],
         dir=given["dir"],
-        config=given["config"],
+        config=given.get("config"),
         resume="allow",
         save_code=False,
         # Git state and load of this short process would be mistaken for those of the measured one.
@@ -36,10 +36,14 @@ def main() -> None:
             init_timeout=given["timeout_s"],
         ),
     )
-    run.log({"examples": wandb.Table(columns=given["columns"], data=given["examples"])})
-    for name, by_layer in given["histograms"].items():
+    if examples := given.get("examples"):
+        run.log({"examples": wandb.Table(**examples)})
+    for name, by_layer in given.get("histograms", {}).items():
         edges = np.arange(len(by_layer) + 1) - 0.5
         run.log({name: wandb.Histogram(np_histogram=(np.array(by_layer), edges))})
+    if verdicts := given.get("verdicts"):
+        # In the summary: the history of a run that is told more than once would begin again at step 0.
+        run.summary["verdicts"] = wandb.Table(**verdicts)
     run.summary.update(given["summary"])
     run.finish()
 

@@ -28,10 +28,13 @@ SIDES: dict[str, tuple[str, dict[str, Any]]] = {
     "full": ("full", {}),
     "generate": ("hf_generate", {}),
     "prompt_lookup": ("prompt_lookup", {}),
+    "prompt_lookup, by cost": ("prompt_lookup", {"size": "cost"}),
     "swift": ("swift", {}),
     "swift, chain": ("swift", {"widths": [1, 1, 1, 1]}),
     "swift, no search": ("swift", {"search": "off"}),
     "swift, chain, no search": ("swift", {"search": "off", "widths": [1, 1, 1, 1]}),
+    "swift, no search, by cost": ("swift", {"search": "off", "size": "cost"}),
+    "and stopped when losing": ("swift", {"search": "off", "size": "cost", "stop_when_losing": True}),
 }
 PROMPTS = (
     "Explain in a few sentences why the sky is blue.",
@@ -123,7 +126,7 @@ def main() -> None:
     for name, tally in tallies.items():
         rate = tally.tokens / tally.seconds
         same = sum(a == b for a, b in zip(tally.outputs, full.outputs, strict=True))
-        line = f"{name:24} {rate:6.1f} tokens/s  / full {rate / baselines[0]:5.2f}  "
+        line = f"{name:26} {rate:6.1f} tokens/s  / full {rate / baselines[0]:5.2f}  "
         line += f"/ generate {rate / baselines[1]:5.2f}  same {same}/{len(full.outputs)}"
         if tally.drafted:
             verifying = tally.seconds - tally.draft_s - tally.search_s

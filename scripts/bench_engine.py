@@ -1,6 +1,7 @@
 """Is the baseline fast? Our full engine, transformers' `generate` and the bare products, taken in turn.
 
     python scripts/bench_engine.py [--tokens 32] [--repeats 7] [--batch 1] [--prompt 128] [--dtype bfloat16]
+        [--compile] [--static]
 
 *Bare* is what nothing can be faster than: every weight matrix once, as merged as the engine has it, times as
 many vectors as the batch has rows, and no attention, norm or anything else. *Stream* reads as many bytes of
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--layer", default="auto")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--static", action="store_true", help="`generate` with a static cache, compiled")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--prompt", type=int, default=128)
     parser.add_argument("--tokens", type=int, default=32)
@@ -97,7 +99,8 @@ def main() -> None:
     engine = EngineConfig(given.layer, given.compile)
     model = load_model(config, dtype=given.dtype, device=given.device, engine=engine)
     stack = model.stack
-    sides = [bound(stack, name) for name in ("full", "hf_generate")]
+    cache = "static" if given.static else "dynamic"
+    sides = [bound(stack, "full"), bound(stack, "hf_generate", {"cache": cache})]
     prompts = random_prompts(stack, given.batch, given.prompt)
     for side in sides:
         measure(side, prompts, 4)

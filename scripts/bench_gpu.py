@@ -1,22 +1,27 @@
 """The engine and the methods on a GPU: Llama-2-7B or 13B in shape, random weights made on the device.
 
-    python scripts/bench_gpu.py [--shape 7b] [--dtype bfloat16] [--tokens 48] [--repeats 5]
+    python scripts/bench_gpu.py [--shape 7b] [--dtype bfloat16] [--tokens 32] [--repeats 5]
 
-Prints the device, its copy bandwidth, a decode step of the full model beside the time to read its weights
-once at that bandwidth and beside transformers' `generate`, and each method's speedup, ideal and efficiency.
-Needs torch and transformers only.
+Prints the device and its copy bandwidth. Then, with kernels launched one by one and with recorded passes: a
+decode step of the full model beside the time to read its weights once at that bandwidth and beside
+transformers' `generate` (as it comes, and with a static cache and a compiled step), what one data-dependent
+test costs, and each method's speedup, ideal and efficiency. Needs torch and transformers only.
 """
 
 import argparse
 import statistics
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from bench_scaling import Point, measure, steps
 from benchmarking import bound, ratios, timed
-from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
+from transformers import AutoModelForCausalLM, LlamaConfig
 
+from methods.shared.method import Method
 from models.dtypes import DTYPES
+from models.graphs import CudaRecorder
 from models.stack import Stack
 from runners.stopwatch import synchroniser
 
@@ -54,20 +59,37 @@ def copy_bandwidth(device: str, megabytes: int) -> float:
     return 2 * source.numel() * 4 / timed(copy, 20, synchronise)
 
 
-def generate_step(stack: Stack, point: Point, tokens: int) -> float:
-    """Seconds of one of transformers' decode steps: the time of many tokens less that of one, divided."""
-    ids = torch.randint(10, 30000, (point.batch, point.context), device=stack.device)
-    seconds = []
-    for count in (1, tokens + 1):
-        config = GenerationConfig(max_new_tokens=count, min_new_tokens=count, do_sample=False, pad_token_id=0)
-        mask = torch.ones_like(ids)
+def step_of(method: Method, point: Point, tokens: int) -> float:
+    """Median seconds of a decode step."""
+    return steps(method, point, tokens)[0]
 
-        def run(config: GenerationConfig = config, mask: torch.Tensor = mask) -> None:
-            stack.model.generate(ids, attention_mask=mask, generation_config=config)
 
-        timed(run, 1, synchroniser(stack.device))
-        seconds.append(timed(run, 1, synchroniser(stack.device)))
-    return (seconds[1] - seconds[0]) / tokens
+def deciding(stack: Stack, full: Method, point: Point, tokens: int, repeats: int) -> float:
+    """Seconds of one test of FFN-SkipLLM: a step that tests every FFN and skips none, less a full one."""
+    never = {"threshold": 2.0, "warmup_tokens": 0, "cold_start": 0, "cold_end": point.depth}
+    testing = bound(stack, "ffnskip", never)
+    step_of(testing, point, 3)
+    found = [step_of(testing, point, tokens) - step_of(full, point, tokens) for _ in range(repeats)]
+    return statistics.median(found) / point.depth
+
+
+def table(stack: Stack, point: Point, tokens: int, repeats: int) -> None:
+    """Every method at each skip."""
+    for skip in SKIPS:
+        for one in measure("skip", replace(point, skip=skip), stack, tokens, repeats):
+            print(
+                f"  skip {skip:.2f}  {one.method:11} speedup {one.speedup:5.2f}  ideal {one.ideal:5.2f}  "
+                f"efficiency {one.efficiency:5.2f}",
+                flush=True,
+            )
+
+
+def engines(shape: str, dtype: torch.dtype, device: str) -> Iterator[Stack]:
+    """The same model with kernels launched one by one, and on a GPU with recorded passes."""
+    stack = random_llama(shape, dtype, device)
+    yield stack
+    if stack.device.type == "cuda":
+        yield Stack(stack.model, recorder=CudaRecorder(stack.device))
 
 
 def main() -> None:
@@ -76,7 +98,7 @@ def main() -> None:
     parser.add_argument("--shape", default="7b", choices=SHAPES)
     parser.add_argument("--dtype", default="bfloat16", choices=sorted(DTYPES))
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
     if given.device.startswith("cuda") and not torch.cuda.is_available():
@@ -88,27 +110,27 @@ def main() -> None:
     print(
         f"{name}, torch {torch.__version__}, {given.shape}, {given.dtype}, copy {bandwidth / 1e9:,.0f} GB/s"
     )
-    stack = random_llama(given.shape, DTYPES[given.dtype], given.device)
     point = Point(depth=SHAPES[given.shape][0], width=SHAPES[given.shape][1])
-    full = bound(stack, "full")
-    steps(full, point, 3)
-    found = [
-        (steps(full, point, given.tokens)[0], generate_step(stack, point, given.tokens))
-        for _ in range(given.repeats)
-    ]
-    own, theirs = (list(side) for side in zip(*found, strict=True))
-    matrices = [matrix for layer in stack.layers for matrix in layer.matrices()] + [stack.head_weight]
-    once = sum(matrix.numel() for matrix in matrices) * stack.dtype.itemsize / bandwidth
-    step = statistics.median(own)
-    print(f"full {1e3 * step:.2f} ms a step; weights once {1e3 * once:.2f} ms; ratio {step / once:.2f}")
-    print(ratios("generate / full", theirs, own))
-    for skip in SKIPS:
-        for one in measure("skip", Point(skip=skip, depth=point.depth), stack, given.tokens, given.repeats):
-            print(
-                f"skip {skip:.2f}  {one.method:11} speedup {one.speedup:5.2f}  ideal {one.ideal:5.2f}  "
-                f"efficiency {one.efficiency:5.2f}",
-                flush=True,
-            )
+    for stack in engines(given.shape, DTYPES[given.dtype], given.device):
+        full, eager = bound(stack, "full"), bound(stack, "hf_generate")
+        compiled = bound(stack, "hf_generate", {"cache": "static"})
+        sides = {"full": full, "generate": eager, "generate, compiled": compiled}
+        for side in sides.values():
+            step_of(side, point, 3)
+        found = [
+            [step_of(side, point, given.tokens) for side in sides.values()] for _ in range(given.repeats)
+        ]
+        seconds = dict(zip(sides, map(list, zip(*found, strict=True)), strict=True))
+        matrices = [matrix for layer in stack.layers for matrix in layer.matrices()] + [stack.head_weight]
+        once = sum(matrix.numel() for matrix in matrices) * stack.dtype.itemsize / bandwidth
+        step = statistics.median(seconds["full"])
+        print(f"{stack.layer_name} layers")
+        print(f"  full {1e3 * step:.2f} ms a step; weights once {1e3 * once:.2f} ms; ratio {step / once:.2f}")
+        for side in ("generate", "generate, compiled"):
+            print("  " + ratios(f"{side} / full", seconds[side], seconds["full"]))
+        cost = deciding(stack, full, point, given.tokens, given.repeats)
+        print(f"  one test of FFN-SkipLLM {1e6 * cost:.1f} us", flush=True)
+        table(stack, point, given.tokens, given.repeats)
 
 
 if __name__ == "__main__":

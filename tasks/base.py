@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tasks.config import TaskConfig
+from tasks.scoring.entailment import Entailment
 from tasks.sources import splits
 from tasks.sources.record import Record
 
@@ -135,6 +136,8 @@ class Task(ABC):
 
     def __init__(self, config: TaskConfig) -> None:
         self.config = config
+        # Given to a task that names an `entailment_model`; until then it scores without.
+        self.entails: Entailment | None = None
 
     @property
     def max_new_tokens(self) -> int:
@@ -159,6 +162,11 @@ class Task(ABC):
     @property
     def hallucination_metric(self) -> str | None:
         """What counts as a hallucination, in words; None: nothing does."""
+        return None
+
+    @property
+    def entailment_model(self) -> str | None:
+        """Hub id or folder of a model that says whether one text follows from another; None: not needed."""
         return None
 
     @property

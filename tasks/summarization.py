@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from tasks.base import Answer, Example, Message, Score, Task
 from tasks.config import TaskConfig, check_choice
+from tasks.errors import DataError
 from tasks.scoring.collapse import collapse_scores, has_collapsed
+from tasks.scoring.entailment import entailed
 from tasks.scoring.finders import check_names, finder
 from tasks.scoring.rouge import best_rouge
 from tasks.scoring.support import unsupported
@@ -31,19 +33,24 @@ class SummarizationConfig(TaskConfig):
         Text put before the article; it says how long the summary should be.
     names
         How names are found in a summary: `spacy`, `rules`, or `auto` for spaCy where it is installed.
+    nli
+        Hub id or folder of a model of natural language inference; it adds the score `nli_entailed`.
     """
 
-    SCORING = ("names",)
+    SCORING = ("names", "nli")
 
     name: str = "summarization"
     max_new_tokens: int = 96
     instruction: str = "Summarize the following article in three sentences."
     names: str = "auto"
+    nli: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("format", self.format, FORMATS)
         check_names(self.names)
+        if self.nli is not None and not self.nli.strip():
+            raise DataError("task.nli is empty; give a hub id or a model folder, or null")
 
 
 class Summarization(Task):
@@ -63,6 +70,10 @@ class Summarization(Task):
     def hallucination_metric(self) -> str:
         """Which finder of names decides."""
         return f"unsupported names and numbers ({finder(self.config.names).label})"
+
+    @property
+    def entailment_model(self) -> str | None:
+        return self.config.nli
 
     def examples_from(self, records: Sequence[Record]) -> list[Example]:
         """Read {article, highlights} (CNN/DailyMail) or {document, summary} (XSum)."""
@@ -86,6 +97,9 @@ class Summarization(Task):
             "unsupported": float(len(invented)),
             **collapse_scores(answer.text, answer.output_ids, answer.finish_reason),
         }
+        if self.entails is not None:
+            probability = entailed(answer.text, answer.question, self.entails)
+            scores |= {} if probability is None else {"nli_entailed": probability}
         outcome = "collapsed" if collapsed else ("unsupported" if invented else "supported")
         return Score(scores["rougeL"], outcome, collapsed, scores)
 

@@ -14,6 +14,7 @@ from methods.shared import registry as methods
 from models.loading import EngineConfig, ModelConfig
 from runners.configure import GROUPS, job_from
 from runners.settings import LoggerConfig, RunnerConfig, Settings
+from runners.slurm import SlurmConfig
 from tasks import registry as tasks
 from tasks.judges.config import JudgeConfig
 
@@ -200,6 +201,7 @@ def test_every_configuration_of_a_task_names_one():
         ("model/smollm2-135m", ModelConfig, ["name", "path"]),
         ("model/hub", ModelConfig, ["name", "path"]),
         ("config", Settings, ["hydra"]),
+        ("hydra/launcher/slurm", SlurmConfig, ["_target_"]),
     ],
 )
 def test_other_defaults(file, cls, apart):

@@ -11,9 +11,12 @@ from typing import Any, ClassVar
 import torch
 
 from methods.shared.draft import ROOT, Draft
+from methods.shared.draft_size import DraftSize, measured_curve
 from methods.shared.method import Method
 from methods.shared.payoff import Payoff
+from methods.shared.ranges import one_of
 from models.batch import Batch
+from models.sampling import best_tokens
 from models.stack import Stack
 
 _SKIPS = (
@@ -33,12 +36,19 @@ class DraftingParams:
 
     Attributes
     ----------
+    size : str
+        paper: drafts as the method makes them; cost: chain or tree, and how much of it is verified, by the
+        time of a pass, which is measured on this machine first.
     stop_when_losing : bool
         Stop drafting while plain decoding is faster by the clock, and try again less and less often. Off: the
         method as its paper has it.
     """
 
+    size: str = "paper"
     stop_when_losing: bool = False
+
+    def __post_init__(self) -> None:
+        one_of(self, "size", "paper", "cost")
 
 
 class Drafter(Method):
@@ -60,17 +70,18 @@ class Drafter(Method):
     def bind(self, stack: Stack) -> None:
         super().bind(stack)
         self.payoff = Payoff() if self.params.stop_when_losing else None
+        self.size = DraftSize(measured_curve(stack)) if self.params.size == "cost" else None
 
     def begin(self, batch: Batch) -> None:
         super().begin(batch)
         self.lengths: list[int] = []
         self.drafted = self.paused = 0
         self.sizes: list[int] = []
-        self.draft_s = 0.0
+        self.draft_s = self.search_s = 0.0
 
     def draft(self, batch: Batch, limit: int) -> Draft:
         """Tokens to verify, at most `limit` deep; there may be none. Ends on the host, so that a clock knows
-        what it took."""
+        what it took; what of it was search for a better draft, it adds to `search_s`."""
         raise NotImplementedError
 
     def decode(self, batch: Batch) -> list[list[int]]:
@@ -86,9 +97,13 @@ class Drafter(Method):
         """The tokens of one pass."""
         # Each pass yields a token of its own after the last accepted one.
         limit = batch.max_new_tokens - len(batch.outputs[batch.live[0]]) - 1
-        began = time.perf_counter()
+        began, searched = time.perf_counter(), self.search_s
         draft = self.draft(batch, limit) if drafting and limit > 0 else Draft.chain([])
-        self.draft_s += time.perf_counter() - began
+        spent = time.perf_counter() - began - (self.search_s - searched)
+        self.draft_s += spent
+        whole = draft
+        if self.size is not None:
+            draft = self.size.cut(whole, spent)
         self.drafted += draft.depth
         self.sizes.append(1 + len(draft.tokens))
         newest, _ = batch.decode_step()
@@ -98,6 +113,8 @@ class Drafter(Method):
             hidden = self.stack.run(self.full, torch.cat((newest, proposed), dim=1), step)
             logits = self.stack.head(hidden[0])
         tokens, path = self._walk(batch, draft, logits)
+        if self.size is not None:
+            self.size.learn(whole, tokens)
         if path != list(range(len(path))):
             slots = torch.tensor(path, device=newest.device) + batch.slot + 1
             self.stack.cache.keep(slots, batch.slot + 1)
@@ -109,7 +126,7 @@ class Drafter(Method):
         path: list[int] = []
         node = ROOT
         # Of all nodes at once where nothing is drawn: one trip to the host.
-        best = logits.argmax(-1).tolist() if batch.sampler.greedy else None
+        best = best_tokens(logits) if batch.sampler.greedy else None
         while True:
             token = best[node + 1] if best else batch.sample(logits[node + 1 : node + 2])[0][0]
             tokens.append(token)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from methods.shared.draft import ROOT, Draft
+from methods.shared.draft_size import DraftSize
 from models.batch import Batch
 from models.plan import Plan
 
@@ -24,6 +25,7 @@ def self_draft(
     threshold: float,
     widths: Sequence[int],
     max_nodes: int | None = None,
+    size: DraftSize | None = None,
 ) -> Draft:
     """Draft greedily with some sub-layers, in the slots that the verification is going to write anew.
 
@@ -37,11 +39,14 @@ def self_draft(
         Tokens proposed at each depth, see `width`. Only the most probable one is continued.
     max_nodes : int or None
         Tokens of the whole tree at most.
+    size : DraftSize or None
+        Says when going deeper does not pay.
     """
     stack = batch.stack
     tokens: list[int] = []
     parents: list[int] = []
-    above, ids = ROOT, batch.decode_step()[0]
+    chances: list[float] = []
+    path, above, ids = 1.0, ROOT, batch.decode_step()[0]
     with stack.counters.purpose("drafted"):
         for ahead in range(limit):
             state = stack.run(plan, ids, batch.ahead_step(ahead))
@@ -51,8 +56,12 @@ def self_draft(
             if max_nodes is not None:
                 proposed = proposed[: max_nodes - len(tokens)]
             parents += [above] * len(proposed)
+            chances += best.values[: len(proposed)].tolist()
             above, ids = len(tokens), best.indices[None, :1]
             tokens += proposed
             if probability < threshold or len(tokens) == max_nodes:
                 break
-    return Draft(tokens, parents)
+            path *= probability if size is None else size.chance(probability)
+            if size is not None and not size.deeper(path):
+                break
+    return Draft(tokens, parents, chances)

@@ -75,6 +75,9 @@ class JudgeConfig:
                 raise DataError(f"judge.{option}={price} is out of range: it must be 0 or more")
         if self.name != "none" and not self.model:
             raise DataError(f"judge={self.name} needs judge.model, the judge's model")
+        if self.key_env is not None and not self.key_env.isidentifier():
+            # Not repeated: it may be the key itself.
+            raise DataError("judge.key_env is no name of an environment variable; the key stays there")
         self._check_url()
 
     @property
@@ -90,6 +93,8 @@ class JudgeConfig:
             host = parts.hostname
         except ValueError:
             host, parts = None, urlsplit("")
+        if parts.username or parts.password:
+            raise DataError("judge.base_url holds a name or a password; a key is named by judge.key_env")
         if parts.scheme not in ("http", "https") or not host:
             raise DataError(f"judge.base_url={self.base_url} is no address; https://host/v1 is expected")
         if parts.scheme == "http" and host not in _LOOPBACK and not self.insecure:

@@ -1,7 +1,7 @@
 """A judge behind an endpoint that speaks OpenAI's chat protocol, through the official client."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tasks.base import Message
@@ -79,5 +79,9 @@ def endpoint(config: JudgeConfig) -> Complete:
 
 def _said(error: Exception, key: str) -> str:
     """An error in one line, without the key, which a server may have sent back."""
-    line = " ".join(str(error).split()) or type(error).__name__
+    # The client repeats `error.message` alone; many servers say why in `detail`, or in `error` itself.
+    body = getattr(error, "body", None)
+    detail = body.get("detail") if isinstance(body, Mapping) else body
+    why = f" - {detail}" if isinstance(detail, str) else ""
+    line = " ".join(f"{error}{why}".split()) or type(error).__name__
     return (line.replace(key, "***") if key else line)[:200]

@@ -1,6 +1,7 @@
 """What a judge is asked: prompts from a file in the layout of FastChat's `judge_prompts.jsonl`."""
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class PromptBook:
     """
 
     def __init__(self, path: str | None = None) -> None:
-        file = OWN if path is None else Path(path).expanduser()
+        file = OWN if path is None else Path(os.path.expanduser(path))
         self._records = {record.text("name"): record for record in read_records(file)}
         self._file = file
         self.sha256 = hashlib.sha256(file.read_bytes()).hexdigest()

@@ -32,11 +32,11 @@ def read_records(path: Path) -> list[Record]:
 
 
 def _read_text(path: Path) -> str:
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file")
-    if path.is_dir():
-        raise DataError(f"{path}: this is a folder; a file is expected")
     try:
+        if not path.exists():
+            raise DataError(f"{path}: there is no such file")
+        if path.is_dir():
+            raise DataError(f"{path}: this is a folder; a file is expected")
         # utf-8-sig: some editors put a byte-order mark first, which JSON does not allow.
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

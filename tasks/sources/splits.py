@@ -1,6 +1,7 @@
 """Reads a source and divides it into scored and calibration examples."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ def read(
         return Splits(name, scored, calibration)
     examples = examples_from(_outside_records(config, name))
     if config.calibration_path:
-        calibration = examples_from(read_records(Path(config.calibration_path).expanduser()))
+        calibration = examples_from(read_records(Path(os.path.expanduser(config.calibration_path))))
         _check_disjoint(examples, calibration, config.calibration_path)
         return Splits(name, examples, calibration)
     scored = [example for example in examples if not held_out(example.question)]
@@ -101,7 +102,7 @@ def read(
 
 def _outside_records(config: TaskConfig, name: str) -> list[Record]:
     if config.source == "file":
-        return read_records(Path(str(config.path)).expanduser())
+        return read_records(Path(os.path.expanduser(str(config.path))))
     return read_hub(name, str(config.dataset), config.dataset_config, str(config.split), config.revision)
 
 

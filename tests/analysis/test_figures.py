@@ -79,7 +79,7 @@ class TestReport:
             monkeypatch.setitem(sys.modules, name, None)
         report = write_report(results, tmp_path)
         assert report.remarks == ("No figures: they need matplotlib; pip install -e '.[plots]'",)
-        assert {path.suffix for path in report.files} == {".md", ".tex", ".csv"}
+        assert {path.suffix for path in report.files} == {".md", ".tex", ".csv", ".html"}
 
     def test_lengths_rise_from_left_to_right_in_every_panel(self, drawn):
         """Each task has thirds of its own."""

@@ -69,7 +69,7 @@ def sibling_tree(coming):
         tokens += [wrong(token), token]
         parents += [above, above]
         above = len(tokens) - 1
-    return Draft(tokens, parents)
+    return Draft(tokens, parents, [1.0] * len(tokens))
 
 
 def bushy_tree(coming):
@@ -77,7 +77,8 @@ def bushy_tree(coming):
     if len(coming) < 3:
         return Draft.chain(coming)
     first, second, third = coming[:3]
-    return Draft([wrong(first), second, first, wrong(second), second, wrong(third)], [-1, 0, -1, 2, 2, 4])
+    tokens = [wrong(first), second, first, wrong(second), second, wrong(third)]
+    return Draft(tokens, [-1, 0, -1, 2, 2, 4], [1.0] * 6)
 
 
 SHAPES = (perfect_chain, useless_chain, half_right, sibling_tree, bushy_tree)
@@ -166,7 +167,9 @@ def test_a_perfect_chain_is_taken_whole_and_counted():
 
 
 @pytest.mark.parametrize(
-    ("shape", "steps"), [(useless_chain, 23), (half_right, 8), (sibling_tree, 5)], ids=lambda one: str(one)
+    ("shape", "steps"),
+    [(useless_chain, 23), (half_right, 8), (sibling_tree, 5)],
+    ids=lambda one: getattr(one, "__name__", str(one)),
 )
 def test_what_is_refused_costs_a_pass_a_token(shape, steps):
     stack = tiny_stack("llama")

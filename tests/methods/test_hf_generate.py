@@ -30,6 +30,17 @@ def test_equals_generate(name):
     assert "eos" in together.finish
 
 
+@pytest.mark.parametrize("stance", ["force_eager", pytest.param("default", marks=pytest.mark.slow)])
+def test_a_static_cache_gives_the_same_tokens(stance):
+    stack = tiny_stack("llama")
+    method, usual = method_of("hf_generate", stack, cache="static"), method_of("hf_generate", stack)
+    with torch.compiler.set_stance(stance):
+        assert decode(method).outputs == decode(usual).outputs
+        # The cache is used again, by shorter prompts and for fewer tokens.
+        for prompt in PROMPTS:
+            assert decode(method, [prompt], new=5).outputs == decode(usual, [prompt], new=5).outputs
+
+
 def test_watch_sees_one_prefill_and_every_decode_step():
     stack = tiny_stack("llama")
     free = decode(method_of("full", stack))

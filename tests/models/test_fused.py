@@ -15,6 +15,10 @@ from tiny_files import save_model
 FUSED = ("llama", "llama_tied", "mistral_window", "qwen2", "qwen2_window", "qwen3")
 
 
+def bare_output(before, output, after):
+    return output
+
+
 def pair(name, dtype=torch.float32):
     """The same weights on both implementations."""
     return Stack(tiny_model(name, dtype), "fused"), Stack(tiny_model(name, dtype), "hf")
@@ -63,7 +67,8 @@ def test_sub_layers_equal_those_of_transformers(name):
                     stack.cache.place(step)
                 for rows in (None, torch.tensor([2, 0])):
                     after = layer.attention(state, step, rows)
-                    seen += [after, layer.ffn(after, state, rows), layer.ffn_output(after, state, rows)]
+                    seen += [after, layer.ffn(after, state, rows)]
+                    seen += layer.ffn_measured(after, state, bare_output, rows)
                 layer.write_kv(-state, step, torch.tensor([1]))
                 seen.append(stack.cache.blocks[layer.index, :, :4, :, :16].clone())
         found.append(seen)

@@ -106,6 +106,10 @@ def test_a_step_is_immutable():
     assert step.select(torch.tensor([0])).derived == {}, "a selection derives its own tables"
 
 
+def bare_output(before, output, after):
+    return output
+
+
 @pytest.mark.parametrize("name", DISTINCT)
 @torch.inference_mode()
 def test_a_sub_layer_never_changes_its_input(name):
@@ -117,7 +121,7 @@ def test_a_sub_layer_never_changes_its_input(name):
         for rows in (None, torch.tensor([0, 3])):
             layer.attention(hidden, batch.step(1), rows)
             layer.ffn(hidden, layer_input, rows)
-            layer.ffn_output(hidden, layer_input, rows)
+            layer.ffn_measured(hidden, layer_input, bare_output, rows)
             layer.write_kv(hidden, batch.step(1), rows)
         stack.head(hidden)
         assert torch.equal(hidden, before[0]) and torch.equal(layer_input, before[1])
@@ -132,7 +136,9 @@ def test_an_ffn_of_some_rows_passes_the_others_through(name):
         some = layer.ffn(hidden, layer_input, rows)
         torch.testing.assert_close(some[rows], whole[rows], atol=1e-6, rtol=1e-5)
         assert torch.equal(some[[0, 3]], hidden[[0, 3]])
-        torch.testing.assert_close(hidden + layer.ffn_output(hidden, layer_input), whole)
+        after, output = layer.ffn_measured(hidden, layer_input, bare_output)
+        assert torch.equal(after, whole)
+        torch.testing.assert_close(hidden + output, whole)
 
 
 def test_plans():

@@ -284,15 +284,6 @@ class TestRescore:
         assert "cannot read" in refused("rescore", str(folder))
 
 
-def test_sweep_runs_what_it_can_and_tells_each_error_once(command, bench):
-    status, out, err = command("-m", *bench.overrides("limit=0,1", "method=full,hf_generate"))
-    assert status == 2
-    assert err.splitlines() == [
-        "error: limit=0 is out of range: it must be a whole number from 1 to 2147483647"
-    ]
-    assert out.count("Results (samples.parquet, metrics.json)") == 2
-
-
 def test_names_are_listed(command):
     status, out, err = command("--list")
     assert (status, err) == (0, "")

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from bench import rows_of, untimed
 
 from runners.errors import RunError
@@ -130,9 +131,17 @@ class TestHFGenerate:
 
         expected = tokens_per_s(rows_of(finished)) / tokens_per_s(other)
         assert finished.metrics["speedup_vs_hf"] == pytest.approx(expected)
+        assert finished.metrics["speedup_vs_hf_static"] is None
         # Other examples, other conditions: not comparable.
         assert bench.run(*RANDOM, "limit=7").metrics["speedup_vs_hf"] is None
         assert bench.run(*RANDOM, "seed=1").metrics["speedup_vs_hf"] is None
+
+    def test_its_fast_way_is_a_ratio_of_its_own(self, bench):
+        with torch.compiler.set_stance("force_eager"):
+            other = bench.rows("method=hf_generate", "method.cache=static", "limit=4")
+        finished = bench.run(*RANDOM, "force=true")
+        assert {len(row["output_ids"]) > 0 for row in other} == {True}
+        assert finished.metrics["speedup_vs_hf_static"] > 0 and finished.metrics["speedup_vs_hf"] is None
 
     @pytest.mark.parametrize("setting", ["runner.fixed_length=true", "task.prompt=fewshot", "batch_size=4"])
     def test_under_other_settings(self, bench, setting):

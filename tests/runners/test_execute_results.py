@@ -12,6 +12,7 @@ from bench import rows_of
 
 from runners.execute import Finished
 from runners.schema import METRICS, SAMPLES, metrics_record
+from runners.wandb_logger import Destination
 
 LETTERS = [
     {"id": f"q{n}", "question": f"Which letter is number {n}?", "answers": ["e", f"x{n}"]} for n in range(9)
@@ -202,11 +203,11 @@ def test_a_larger_batch_than_there_are_examples(bench):
 
 
 def test_weights_and_biases_gets_its_settings_by_name(bench, monkeypatch):
-    got = {}
-    monkeypatch.setattr("runners.execute.log_run", lambda *given, **named: got.update(named, given=given))
+    got = []
+    monkeypatch.setattr("runners.execute.log_run", lambda *given: got.extend(given))
     settings = ["logger.project=mine", "logger.group=ours", "logger.mode=offline"]
     finished = bench.run("limit=1", "logger=wandb", *settings)
-    config, metrics, rows, folder = got.pop("given")
-    assert got == {"mode": "offline", "project": "mine", "group": "ours"}
+    config, metrics, rows, folder, to = got
+    assert to == Destination("offline", "mine", "ours")
     assert (metrics, folder, len(rows)) == (finished.metrics, finished.folder, 1)
     assert config["method"] == {"name": "full"}

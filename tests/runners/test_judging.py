@@ -15,8 +15,8 @@ import pytest
 from bench import rows_of
 
 from runners.errors import RunError
-from runners.judge_metrics import JUDGEMENTS
 from runners.judging import judge_run
+from runners.schema import JUDGEMENTS
 from tasks.errors import DataError
 from tasks.judges.config import JudgeConfig
 from tasks.judges.endpoint import JudgeUnreachableError, Reply

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from runners.notices import printable
 from runners.schema import metrics_record
-from runners.table import comparison, printable, show
+from runners.table import comparison, show
 from runners.verdict import sentences
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runners.schema import SAMPLES, metrics_record
-from runners.wandb_logger import EXAMPLE_COLUMNS, content, log_run, skipped_by_layer
+from runners.wandb_logger import EXAMPLE_COLUMNS, Destination, content, log_run, skipped_by_layer
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [
@@ -26,6 +26,7 @@ ROWS = [
     {"example_id": "b", "ffn_total": 6, "ffn_run_by_layer": [3, 1], "attention_run_by_layer": None},
 ]
 METRICS = metrics_record({"run_id": "run-1", "quality": 1.0})
+OFFLINE = Destination()
 CONFIG = {"method": {"name": "ffnskip", "threshold": 0.9}, "seed": 0}
 
 
@@ -61,7 +62,7 @@ def test_offline_run_is_readable_and_lies_below_its_folder(folder, tmp_path, mon
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "WANDB_DIR", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
     untracked = set(ROOT.iterdir())
-    assert log_run(CONFIG, METRICS, ROWS, folder) == folder / "wandb"
+    assert log_run(CONFIG, METRICS, ROWS, folder, OFFLINE) == folder / "wandb"
     assert list(home.iterdir()) == [] and list(here.iterdir()) == [] and set(ROOT.iterdir()) == untracked
     assert [path.name for path in folder.iterdir()] == ["wandb"]
     [run] = (folder / "wandb").glob(f"offline-run-*-{folder.name}")
@@ -82,7 +83,11 @@ def test_what_wandb_is_told():
         "attention_runs_skipped_by_layer": [0, 0],
         "ffn_runs_skipped_by_layer": [0, 8],
     }
-    assert [row[told["columns"].index("output_text")] for row in told["examples"]] == ["x\ufffd\x00", None]
+    examples = told["examples"]
+    assert [row[examples["columns"].index("output_text")] for row in examples["data"]] == [
+        "x\ufffd\x00",
+        None,
+    ]
     assert set(EXAMPLE_COLUMNS) <= set(SAMPLES.names)
 
 
@@ -91,7 +96,7 @@ def test_no_row_tells_about_layers():
 
 
 def test_disabled_does_nothing(folder):
-    assert log_run(CONFIG, METRICS, ROWS, folder, mode="disabled") is None
+    assert log_run(CONFIG, METRICS, ROWS, folder, Destination(mode="disabled")) is None
     assert list(folder.iterdir()) == []
 
 
@@ -109,7 +114,7 @@ def test_disabled_does_nothing(folder):
 )
 def test_a_failure_is_one_warning_line(folder, tmp_path, monkeypatch, caplog, source, reason):
     pretend(monkeypatch, tmp_path, source)
-    assert log_run(CONFIG, METRICS, ROWS, folder) is None
+    assert log_run(CONFIG, METRICS, ROWS, folder, OFFLINE) is None
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert reason in record.getMessage() and "\n" not in record.getMessage()
@@ -125,7 +130,7 @@ time.sleep(60)
 """
     pretend(monkeypatch, tmp_path, source)
     began = time.monotonic()
-    assert log_run(CONFIG, METRICS, ROWS, folder, mode="online", timeout_s=3) is None
+    assert log_run(CONFIG, METRICS, ROWS, folder, Destination("online", timeout_s=3)) is None
     assert time.monotonic() - began < 20
     assert "longer than 3 s" in caplog.text
     helper = int((tmp_path / "fake" / "pid").read_text())
@@ -136,19 +141,19 @@ time.sleep(60)
 
 
 def test_a_configuration_that_json_cannot_hold_is_a_warning(folder, caplog):
-    assert log_run({"method": object()}, METRICS, ROWS, folder) is None
+    assert log_run({"method": object()}, METRICS, ROWS, folder, OFFLINE) is None
     assert "not JSON serializable" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_is_a_warning(folder, caplog):
     (folder / "wandb").write_text("a file in the way")
-    assert log_run(CONFIG, METRICS, ROWS, folder) is None
+    assert log_run(CONFIG, METRICS, ROWS, folder, OFFLINE) is None
     assert len(caplog.records) == 1
 
 
 def test_an_unknown_mode_is_refused_by_wandb_as_a_warning(folder, caplog):
     pytest.importorskip("wandb")
-    assert log_run(CONFIG, METRICS, ROWS, folder, mode="sideways") is None
+    assert log_run(CONFIG, METRICS, ROWS, folder, Destination("sideways")) is None
     assert len(caplog.records) == 1 and "sideways" in caplog.text
 
 
@@ -175,7 +180,8 @@ def init(**options):
 """
     pretend(monkeypatch, tmp_path, source)
     monkeypatch.setenv("WANDB_SERVICE", "of another process")
-    result = log_run(CONFIG, METRICS, ROWS, folder, "online", "project", "group", "team", timeout_s=30)
+    to = Destination("online", "project", "group", "team", timeout_s=30)
+    result = log_run(CONFIG, METRICS, ROWS, folder, to)
     assert result == folder / "wandb"
     given = json.loads((tmp_path / "fake" / "options.json").read_text())
     assert (given["id"], given["resume"], given["mode"]) == (folder.name, "allow", "online")

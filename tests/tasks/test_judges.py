@@ -259,6 +259,15 @@ def test_it_gives_up_in_one_line_without_the_key(server: Server, trouble: Any) -
     assert "\n" not in str(error.value) and KEY not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "body", [{"detail": "too long"}, {"error": "too long"}, {"error": {"message": "too long"}}]
+)
+def test_the_reason_is_told_wherever_a_server_puts_it(server: Server, body: dict[str, Any]) -> None:
+    server.plan = [(400, body)]
+    with pytest.raises(JudgeUnreachableError, match=r"400 - too long$"):
+        endpoint(config(server, retries=0))(ASKED)
+
+
 def test_a_server_that_hangs(server: Server) -> None:
     server.plan = ["hang"]
     with pytest.raises(JudgeUnreachableError, match="timed out"):

@@ -1,0 +1,175 @@
+"""What the page shows, gathered from a results folder: what was measured, its runs, and their answers."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.frames import finished_runs
+from analysis.page.answers import CHANGES, COLUMNS, Texts, answer_rows, most_answers
+from analysis.tables import parameters, run_names, settings
+from runners.statistics import corrected_p_values
+
+Record = dict[str, Any]
+
+SIGNIFICANT = 0.05
+METRICS = (
+    *("method", "task", "quality_metric", "untrained_ablation", "lossless", "speed_note", "judge"),
+    *("quality", "quality_lo", "quality_hi", "full_quality"),
+    *("quality_delta", "quality_delta_lo", "quality_delta_hi"),
+    *("judge_score", "full_judge_score", "new_hallucination_rate", "collapse_rate", "full_collapse_rate"),
+    *("speedup", "speedup_lo", "speedup_hi", "ideal_speedup", "efficiency", "realised_skip_weighted"),
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The data of a page.
+
+    Attributes
+    ----------
+    summary : dict
+        `about` (what was measured), `settings` (what runs must share to be compared), `runs`, and the names
+        of changes and of the columns of answers.
+    texts : list of str
+        Every prompt, reference and answer, once.
+    answers : list of list
+        Rows of each run, in the order of the runs; texts are given by their place in `texts`.
+    """
+
+    summary: Record
+    texts: list[str]
+    answers: list[list[list[Any]]]
+
+
+def gather(root: Path | str, metrics: pd.DataFrame, samples: pd.DataFrame) -> Study:
+    """Return the data of a page.
+
+    Parameters
+    ----------
+    root
+        The results folder, for what the frames do not say: dates, processors, runs that are not finished.
+    metrics, samples
+        Frames of `load_metrics` and `load_samples`.
+    """
+    answers_of = dict(list(samples.groupby("run_id", sort=False)))
+    texts, answers = Texts(), []
+    runs: list[Record] = []
+    groups: list[Record] = []
+    most = most_answers(len(metrics))
+    for title, records in settings(metrics):
+        names = run_names(records)
+        records.sort(key=lambda one: (one["method"] or "", one["realised_skip_weighted"] or 0))
+        for record, p in zip(records, corrected_p_values(records), strict=True):
+            run_id = record["run_id"]
+            rows, counts = answer_rows(answers_of.get(run_id, samples.iloc[:0]), texts, most)
+            answers.append(rows)
+            runs.append(_run(record, names.get(run_id, record["method"]), p, len(groups), counts))
+        groups.append(_group(title, records))
+    summary = {
+        "about": _about(Path(root), runs, metrics),
+        "settings": groups,
+        "runs": runs,
+        "changes": CHANGES,
+        "columns": COLUMNS,
+    }
+    return Study(summary, texts.all(), answers)
+
+
+def difference(record: Record, p_holm: float | None) -> str | None:
+    """Return what a run's difference in quality to the full model amounts to.
+
+    "lower" or "higher": significant after Holm's correction. "perhaps lower" or "perhaps higher": its limits
+    exclude 0, but the corrected test does not confirm it or there is none. None: it cannot be told from 0.
+    """
+    delta, lo, hi = (record.get(f"quality_delta{end}") for end in ("", "_lo", "_hi"))
+    if record.get("lossless") or not delta:
+        return None
+    direction = "lower" if delta < 0 else "higher"
+    if p_holm is not None and p_holm < SIGNIFICANT:
+        return direction
+    return f"perhaps {direction}" if lo is not None and hi is not None and (lo > 0 or hi < 0) else None
+
+
+def _run(
+    record: Record, name: str | None, p_holm: float | None, group: int, counts: dict[str, int]
+) -> Record:
+    method = record["method"] or "unnamed method"
+    given = parameters(record)
+    return {
+        **{metric: _number(record.get(metric)) for metric in METRICS},
+        "run_id": record["run_id"],
+        "method": method,
+        "name": name or method,
+        # What `run_names` puts in brackets: the parameters that tell this run from its neighbours.
+        "telling": (name or "").removeprefix(method).removeprefix("*").removeprefix(" (").removesuffix(")"),
+        "parameters": ", ".join(f"{key}={_said(value)}" for key, value in sorted(given.items())),
+        "setting": group,
+        "p_holm": _number(p_holm),
+        "difference": difference(record, p_holm),
+        "counts": counts,
+    }
+
+
+def _group(title: str, records: list[Record]) -> Record:
+    """What the runs of a setting share, with the full model that they are compared with."""
+    beside = next((one for one in records if one.get("full_quality") is not None), {})
+    detectable = [one["quality_mde"] for one in records if one.get("quality_mde") is not None]
+    return {
+        "title": title,
+        "task": records[0].get("task"),
+        "quality_metric": records[0].get("quality_metric"),
+        "full_quality": _number(beside.get("full_quality")),
+        "detectable": _number(max(detectable, default=None)),
+    }
+
+
+def _about(root: Path, runs: list[Record], metrics: pd.DataFrame) -> Record:
+    environments = [_environment(run) for run in finished_runs(root)]
+    days = _distinct(str(one["utc"])[:10] for one in environments if one.get("utc"))
+    processors = [
+        name for one in environments for name in (one.get("devices") or [one.get("cpu")] if one else [])
+    ]
+    return {
+        "Model": _distinct(metrics["model"]),
+        "Task": _distinct(metrics["task"]),
+        "Device": _distinct(metrics["device"]),
+        "Processor": _distinct(processors),
+        "Data type": _distinct(metrics["dtype"]),
+        "Date": days if len(days) < 2 else [f"{days[0]} to {days[-1]}"],
+        "Code": _distinct(metrics["code_revision"]),
+        "Runs": [str(len(runs))],
+        "Answers": [str(sum(sum(one["counts"].values()) for one in runs))],
+        "Not finished": [str(count)] if (count := _unfinished(root)) else [],
+    }
+
+
+def _environment(run: Path) -> Record:
+    """A run's `environment.json`; empty where it is missing or damaged, for it only adds to the heading."""
+    try:
+        environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return environment if isinstance(environment, dict) else {}
+
+
+def _unfinished(root: Path) -> int:
+    return sum(not (config.parent / "DONE").exists() for config in root.glob("*/config.yaml"))
+
+
+def _distinct(values: Iterable[Any]) -> list[str]:
+    return sorted({str(value) for value in values if isinstance(value, str) and value})
+
+
+def _number(value: Any) -> Any:
+    """Shorten a number to five digits; everything else as it is."""
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "null"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,121 @@
+"""The jobs of a study, each in a process of its own: that process, and the one that starts them in turn."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from runners.configure import job_from
+from runners.errors import RunError
+from runners.execute import execute
+from runners.stopping import Interrupted, StopRequest
+from runners.study import Study
+from runners.user_errors import USER_ERRORS, one_line
+
+# "Temporary failure; the user is invited to try again" (sysexits.h): the job wants to be queued again.
+TRY_AGAIN = 75
+_STOPPED_BY_KEYBOARD = 130
+
+
+def job_command(arguments: Sequence[str], conf: Path) -> int:
+    """`run.py job <study> <n>`: run line n of a study's `jobs.txt`, leave a status, return the exit status.
+
+    0: finished; 1: failed; `TRY_AGAIN`: stopped by a signal of the scheduler, with what was finished kept.
+    Anything that is a bug is told in the status as well, and raised.
+    """
+    study, number = _job(arguments)
+    stop = StopRequest()
+    stop.listen()
+    study.tell(number, "running")
+    overrides = study.jobs[number - 1]
+    if int(os.environ.get("SLURM_RESTART_COUNT") or 0):
+        # Queued again: what it had finished is its own, and `force` has done its work.
+        overrides = [*overrides, "force=false"]
+    try:
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            config = compose("config", overrides)
+        if OmegaConf.select(config, "logger.group") is None:
+            OmegaConf.update(config, "logger.group", study.group)
+        finished = execute(job_from(config), stop)
+    except Interrupted as interrupted:
+        study.tell(number, "interrupted", str(interrupted))
+        return TRY_AGAIN
+    except KeyboardInterrupt:
+        study.tell(number, "interrupted", "stopped by the keyboard")
+        return _STOPPED_BY_KEYBOARD
+    except USER_ERRORS as error:
+        study.tell(number, "failed", one_line(error, conf))
+        return 1
+    except BaseException as error:
+        study.tell(number, "failed", " ".join(f"{type(error).__name__}: {error}".split()))
+        raise
+    study.tell(number, "finished" if finished.fresh else "finished before", run=finished.folder)
+    return 0
+
+
+def _job(arguments: Sequence[str]) -> tuple[Study, int]:
+    usage = "job needs a study and the number of a job: python run.py job results/.sweep/<study> <n>"
+    if len(arguments) != 2 or not arguments[1].isdecimal():
+        raise RunError(usage)
+    study, number = Study(Path(arguments[0])), int(arguments[1])
+    if number not in study.numbers:
+        raise RunError(f"{study.folder} has no job {number}: it has {len(study.jobs)}")
+    return study, number
+
+
+def run_here(study: Study, numbers: Iterable[int], program: Path) -> None:
+    """Run jobs of a study on this machine, one after the other; one that ends, however it ends, ends alone.
+
+    Parameters
+    ----------
+    study
+    numbers
+        Which of its jobs.
+    program
+        `run.py`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The study was asked to stop, by the keyboard or by SIGTERM.
+    """
+    child: subprocess.Popen | None = None
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        if child is None or child.poll() is not None:
+            raise KeyboardInterrupt
+        child.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        for number in numbers:
+            child = subprocess.Popen(
+                [sys.executable, str(program), "job", str(study.folder), str(number)],
+                stdin=subprocess.DEVNULL,
+            )
+            try:
+                status = child.wait()
+            except KeyboardInterrupt:
+                # The keyboard has told the child too.
+                child.wait()
+                raise
+            study.ended(number, how_it_ended(status))
+            if study.status(number).state == "interrupted":
+                raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def how_it_ended(status: int) -> str:
+    """The end of a process that did not tell of it itself, in words."""
+    if status >= 0:
+        return f"its process ended with status {status} and without a word"
+    name = signal.Signals(-status).name
+    memory = ", as the system does when memory runs out" if -status == signal.SIGKILL else ""
+    return f"its process was ended by {name}{memory}"

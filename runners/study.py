@@ -1,0 +1,134 @@
+"""The folder of a study: which jobs it has, and how each of them stands."""
+
+import hashlib
+import json
+import os
+import shlex
+import socket
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from runners.errors import RunError
+from runners.files import explained, write_text
+
+# In the order in which they are counted.
+STATES = ("finished", "finished before", "failed", "interrupted", "running", "waiting")
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a job stands.
+
+    Attributes
+    ----------
+    state : str
+        One of `STATES`.
+    reason : str or None
+        Why it failed or was interrupted, in one line.
+    run : str or None
+        The folder of its run, once finished.
+    host, process, at
+        Who said so, and when (UTC).
+    """
+
+    state: str
+    reason: str | None = None
+    run: str | None = None
+    host: str = ""
+    process: int = 0
+    at: str = ""
+
+
+class Study:
+    """`<folder>/jobs.txt`, one job a line as the overrides of `run.py`; `<n>.json`, the status of line n
+    (from 1); on a cluster `<n>.log`, all that it printed.
+
+    Results do not lie here: a job's run folder is found by what it computes, in whatever study.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = folder / "jobs.txt"
+        with explained("read", path):
+            lines = path.read_text(encoding="utf-8").splitlines()
+        try:
+            self.jobs = [shlex.split(line) for line in lines]
+        except ValueError as error:
+            raise RunError(f"{path}: {error}; write one job a line, as behind python run.py") from error
+        # What all jobs have in common tells none from another.
+        common = set.intersection(*map(set, self.jobs)) if len(self.jobs) > 1 else set()
+        self._labels = [shlex.join(word for word in job if word not in common) for job in self.jobs]
+
+    @classmethod
+    def create(cls, root: Path, jobs: Sequence[Sequence[str]]) -> "Study":
+        """The study of these jobs below a folder: the same one for the same jobs, with every job waiting."""
+        text = "".join(shlex.join(job) + "\n" for job in jobs)
+        folder = root / hashlib.sha256(text.encode()).hexdigest()[:8]
+        with explained("create", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "jobs.txt", text)
+        study = cls(folder)
+        for number in study.numbers:
+            study.tell(number, "waiting")
+        return study
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of the jobs, from 1."""
+        return range(1, len(self.jobs) + 1)
+
+    @property
+    def group(self) -> str:
+        """What its runs are grouped by: the name of the experiment if it is one, else its folder's."""
+        experiments = {word.partition("=")[2] for job in self.jobs for word in job if "experiment=" in word}
+        return experiments.pop() if len(experiments) == 1 else self.folder.name
+
+    def label(self, number: int) -> str:
+        """What tells a job from the others of its study."""
+        return self._labels[number - 1]
+
+    def tell(self, number: int, state: str, reason: str | None = None, run: Path | None = None) -> None:
+        """Write the status of a job."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        status = Status(
+            state, reason, None if run is None else str(run), socket.gethostname(), os.getpid(), now
+        )
+        write_text(self._path(number), json.dumps(asdict(status), ensure_ascii=False) + "\n")
+
+    def status(self, number: int) -> Status:
+        """Return how a job stands; one that nobody has told of is waiting."""
+        path = self._path(number)
+        with explained("read", path):
+            try:
+                return Status(**json.loads(path.read_text(encoding="utf-8")))
+            except FileNotFoundError:
+                return Status("waiting")
+            except (ValueError, TypeError) as error:
+                raise RunError(f"{path}: not a status; remove the file") from error
+
+    def ended(self, number: int, how: str) -> None:
+        """Note that the process of a job is gone: if it has not told how it ended, it failed."""
+        if self.status(number).state in ("running", "waiting"):
+            self.tell(number, "failed", how)
+
+    def errors(self) -> list[str]:
+        """One line for each job that failed: which, and why."""
+        told = ((number, self.status(number)) for number in self.numbers)
+        return [f"{self.label(number)}: {one.reason}" for number, one in told if one.state == "failed"]
+
+    def summary(self) -> str:
+        """How many jobs there are in which state, in one line."""
+        counts = Counter(self.status(number).state for number in self.numbers)
+        told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+        return f"Study {self.folder}: {len(self.jobs)} job{'s' if len(self.jobs) > 1 else ''}, {told}"
+
+    def runs(self) -> list[Path]:
+        """The folders of the finished runs, each once, in the order of the jobs."""
+        statuses = [self.status(number) for number in self.numbers]
+        return [Path(run) for run in dict.fromkeys(one.run for one in statuses) if run is not None]
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number}.json"

@@ -1,0 +1,157 @@
+"""Recorded passes give what the same passes give when they are run."""
+
+from collections import Counter
+from itertools import product
+
+import pytest
+import torch
+from test_fused import FUSED
+
+from methods.shared.registry import method_class
+from models.errors import ModelError
+from models.graphs import BLOCK, MOST_PLANS, CudaRecorder
+from models.plan import Plan
+from models.stack import Stack
+from tape import TapeRecorder
+from tiny import PROMPTS, batch_of, method_of, prompts_of, tiny_model
+
+OTHERS = sorted({*FUSED} - {"llama", "qwen2_window"})
+SATURATION = {"threshold": 0.9, "confidence": "saturation", "decay": "none", "min_exit_layer": 1}
+# Plans that stay and that change, passes of some rows, K,V without attention, holes, waiting states, drafts.
+METHODS = {
+    "full": ("full", {}),
+    "skipdecode": ("skipdecode", {}),
+    "random_layer": ("random_layer", {"share": 0.3}),
+    "ffnskip": ("ffnskip", {"threshold": 0.5, "warmup_tokens": 1, "cold_start": 0, "cold_end": 4}),
+    "propagate": ("early_exit", SATURATION),
+    "hole": ("early_exit", {**SATURATION, "kv_policy": "hole"}),
+    "defer": ("early_exit", {**SATURATION, "kv_policy": "defer"}),
+    "prompt_lookup": ("prompt_lookup", {}),
+    "swift": ("swift", {"search": "off"}),
+}
+
+
+class Silent:
+    def prefilled(self):
+        pass
+
+    def decoded(self, taken, live):
+        pass
+
+
+def outcome(stack, prompts, name, new=24):
+    """Tokens, counted runs and bytes of a method, over two batches: the second finds what the first left."""
+    key, params = METHODS[name]
+    method = method_of(key, stack, **params)
+    found = []
+    for part in (prompts, prompts[::-1]):
+        with torch.inference_mode():
+            batch = batch_of(stack, part, new=new, scratch=method.scratch)
+            method.generate(batch, Silent())
+        tally = stack.counters.tally("final")
+        found.append((batch.outputs, tally.runs.tolist(), stack.bytes_read("final")))
+    return found
+
+
+def single(name):
+    """Whether a method decodes one sequence at a time."""
+    return name == "defer" or method_class(METHODS[name][0]).max_batch == 1
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize(
+    "family", ["llama", "qwen2_window", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+)
+def test_every_method_decodes_as_without_recordings(family, rows):
+    recorder = TapeRecorder()
+    recorded, plain = Stack(tiny_model(family), recorder=recorder), Stack(tiny_model(family))
+    assert recorded.layer_name == "graphed"
+    for name in METHODS:
+        if rows == 1 or not single(name):
+            assert outcome(recorded, PROMPTS[:rows], name) == outcome(plain, PROMPTS[:rows], name), name
+    assert recorder.plays > recorder.recordings
+
+
+def test_a_sequence_grows_out_of_its_frame():
+    recorder = TapeRecorder()
+    recorded, plain = Stack(tiny_model("llama"), recorder=recorder), Stack(tiny_model("llama"))
+    prompts = prompts_of((BLOCK - 9,))
+    for name in ("full", "propagate"):
+        assert outcome(recorded, prompts, name) == outcome(plain, prompts, name)
+
+
+def test_a_plan_that_comes_back_is_one_recording():
+    recorder = TapeRecorder()
+    stack = Stack(tiny_model("llama"), recorder=recorder)
+    outcome(stack, PROMPTS[:1], "full", new=8)
+    assert recorder.recordings == 2, "what a step derives, and the plan"
+
+
+def test_later_batches_are_recorded_before_they_decode():
+    recorder = TapeRecorder()
+    stack = Stack(tiny_model("llama"), recorder=recorder)
+    for name in ("full", "propagate"):
+        outcome(stack, PROMPTS[:1], name)
+    # More rows, a longer cache: all that is known is recorded when the batch is made.
+    with torch.inference_mode():
+        method = method_of("early_exit", stack, **SATURATION)
+        batch = batch_of(stack, prompts_of((BLOCK + 3, 5)), new=8)
+        made = recorder.recordings
+        method.generate(batch, Silent())
+    ffns = 2 * len(stack.layers)
+    assert made > ffns and recorder.recordings <= made + ffns, "only FFNs of another number of rows are new"
+
+
+def test_plans_without_end_do_not_fill_the_memory():
+    recorder = TapeRecorder()
+    stack = Stack(tiny_model("llama"), recorder=recorder)
+    choices = list(product((True, False), repeat=4))
+    plans = [Plan(attention, ffn) for attention in choices for ffn in choices[::2]]
+    kept = Stack(tiny_model("llama"))
+    with torch.inference_mode():
+        for plan in plans + plans:
+            for one in (stack, kept):
+                batch = batch_of(one, PROMPTS[:1])
+                method_of("full", one).prefill(batch)
+                batch.accept([[7]], fed=0)
+            ids, step = batch.decode_step()
+            assert torch.allclose(stack.run(plan, ids, step), kept.run(plan, ids, batch.step(1)), atol=1e-5)
+    kinds = Counter(type(key) for key in stack._graphs._known)
+    assert 0 < kinds[Plan] <= MOST_PLANS
+
+
+def test_a_caller_keeps_its_state():
+    """The next pass through the same recording writes to a place of its own."""
+    stack = Stack(tiny_model("llama"), recorder=TapeRecorder())
+    with torch.inference_mode():
+        batch = batch_of(stack, PROMPTS[:1])
+        method_of("full", stack).prefill(batch)
+        states = [torch.randn(1, 1, 32, generator=torch.Generator().manual_seed(n)) for n in range(2)]
+        step = batch.step(1)
+        first = stack.layers[0].attention(states[0], step)
+        kept = first.clone()
+        stack.layers[0].attention(states[1], step)
+        assert torch.equal(first, kept)
+
+
+def test_what_cannot_be_recorded_is_refused_in_one_line():
+    with pytest.raises(ModelError, match=r"engine\.compile=true needs fused layers") as refused:
+        Stack(tiny_model("gpt2"), recorder=TapeRecorder())
+    assert "\n" not in str(refused.value)
+    model = tiny_model("llama")
+    model.config.rope_parameters = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
+    with pytest.raises(ModelError, match="rotary embeddings of type dynamic") as refused:
+        Stack(model, recorder=TapeRecorder())
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("family", FUSED)
+def test_cuda_graphs_decode_as_without_them(family, rows):
+    models = [tiny_model(family).cuda() for _ in range(2)]
+    recorded = Stack(models[0], recorder=CudaRecorder(models[0].device))
+    plain = Stack(models[1])
+    for name in METHODS:
+        if rows == 1 or not single(name):
+            assert outcome(recorded, PROMPTS[:rows], name) == outcome(plain, PROMPTS[:rows], name), name

@@ -101,8 +101,8 @@ class TestRunId:
         """Return a function that names the run of a command; nothing is run."""
 
         def unrun(*given):
-            *_, run = given
-            return SimpleNamespace(finish=lambda started: Finished({}, run.path, fresh=True))
+            _, plan, _ = given
+            return SimpleNamespace(finish=lambda started: Finished({}, plan.run.path, fresh=True))
 
         monkeypatch.setattr("runners.execute.Execution", unrun)
 

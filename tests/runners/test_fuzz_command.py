@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from runners import execute
+from runners import launch
 from runners.configure import GROUPS, job_from
 from runners.errors import RunError
 from runners.settings import Job
@@ -92,7 +92,12 @@ def told(command, monkeypatch, tmp_path):
         jobs.append(job)
         raise RunError("checked")
 
-    monkeypatch.setattr(execute, "execute", stop)
+    def stop_each(composed, *_):
+        for one in composed:
+            stop(job_from(one.config.copy()))
+
+    monkeypatch.setattr(launch, "execute", stop)
+    monkeypatch.setattr(launch, "_study", stop_each)
     monkeypatch.chdir(tmp_path)
 
     def tell(*arguments):
@@ -187,7 +192,7 @@ def test_a_bug_while_a_run_goes_on_keeps_its_traceback(told, monkeypatch):
     def broken(job):
         raise ValueError("a bug")
 
-    monkeypatch.setattr(execute, "execute", broken)
+    monkeypatch.setattr(launch, "execute", broken)
     with pytest.raises(ValueError, match="a bug"):
         told(*MODEL)
 

@@ -37,7 +37,7 @@ def start(cluster, bench, *arguments):
     )
 
 
-def until(find, seconds=120):
+def until(find, seconds=300):
     """Return what `find` finds, as soon as it finds something."""
     deadline = time.monotonic() + seconds
     while not (found := find()):
@@ -88,7 +88,7 @@ def test_a_crash_and_a_preemption(cluster, bench):
         cluster.run("sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
         until(lambda: status(bench, 2)["process"] != first or status(bench, 2)["state"] == "interrupted")
         kept = lines(path)
-        out, err = parent.communicate(timeout=300)
+        out, err = parent.communicate(timeout=600)
     finally:
         parent.kill()
         parent.communicate()

@@ -7,9 +7,6 @@ from pathlib import Path
 
 # Hydra's own errors come through to `main`, which makes one line of them.
 os.environ["HYDRA_FULL_ERROR"] = "1"
-# Bars of libraries (a GGUF conversion) are for somebody who is watching; read when tqdm is imported.
-if not sys.stderr.isatty():
-    os.environ.setdefault("TQDM_DISABLE", "1")
 
 CONF = Path(__file__).resolve().parent / "conf"
 USAGE = """python run.py method=ffnskip task=factoidqa       one combination
@@ -70,6 +67,9 @@ def command(arguments: list[str]) -> tuple[list[str], int]:
 
 def main() -> None:
     """Run the command line; what a user can mend is one line and status 2, in a study status 1."""
+    # Bars of libraries (a GGUF conversion) are for somebody who is watching; read when tqdm is imported.
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
     from runners.user_errors import USER_ERRORS, one_line
 
     try:

@@ -9,11 +9,9 @@ from transformers import GenerationConfig, StaticCache, StoppingCriteria, Stoppi
 from methods.shared.method import Method, Watch
 from methods.shared.ranges import one_of
 from models.batch import Batch
+from models.cache import whole_blocks
 from models.compat import compile_on_any_device
 from models.stack import Stack
-
-# Slots by which a static cache grows: each size is compiled anew.
-_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,8 @@ class HFGenerate(Method):
 
     def _cache(self, rows: int, slots: int) -> StaticCache:
         """An empty cache for so many rows and at least so many slots; the same one whenever it fits."""
-        slots = -(-slots // _BLOCK) * _BLOCK
+        # Each size is compiled anew.
+        slots = whole_blocks(slots)
         if (rows, slots) not in self._static:
             self._static[rows, slots] = StaticCache(config=self.stack.config, max_cache_len=slots)
         cache = self._static[rows, slots]

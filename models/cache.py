@@ -5,6 +5,14 @@ from torch import Tensor
 
 from models.step import Step
 
+# Slots by which caches grow: what is made for one length serves those just below it.
+BLOCK = 256
+
+
+def whole_blocks(slots: int) -> int:
+    """So many slots, rounded up to whole blocks."""
+    return -(-slots // BLOCK) * BLOCK
+
 
 class KVCache:
     """Keys and values of every layer.

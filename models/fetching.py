@@ -5,7 +5,7 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
-from models.errors import ModelError
+from models.errors import ModelError, first_line
 from models.gguf import converted
 from models.loading import ModelConfig, locate
 
@@ -34,6 +34,5 @@ def fetched(config: ModelConfig) -> Path:
         )
     # ValueError: what cannot be the name of a repository.
     except (OSError, ValueError, HfHubHTTPError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"model {config.path} cannot be fetched: {lines[0]}") from error
+        raise ModelError(f"model {config.path} cannot be fetched: {first_line(error)}") from error
     return Path(folder)

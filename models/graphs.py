@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from models.cache import KVCache
+from models.cache import BLOCK, KVCache, whole_blocks
 from models.plan import Plan
 from models.step import Step
 
 if TYPE_CHECKING:
     from models.graphed import GraphedLayer
 
-# Slots by which a frame grows: reading those still empty costs little, and recording anew costs much.
-BLOCK = 256
 # Plans with a graph of their own; a method that draws its plan at random has no end of them.
 MOST_PLANS = 64
 
@@ -194,7 +192,7 @@ class Graphs:
 
     def reserve(self, rows: int, slots: int) -> None:
         """Record, for so many rows and up to so many slots, what has been asked for before."""
-        for length in range(BLOCK, slots + BLOCK, BLOCK):
+        for length in range(BLOCK, whole_blocks(slots) + 1, BLOCK):
             if not self._known:
                 return
             frame = self._frame(rows, length)
@@ -207,7 +205,7 @@ class Graphs:
         # Holes change what each layer sees at each step.
         if step.tokens > 1 or step.rows is not None or cache.valid is not None:
             return run(state, step)
-        length = min(-(-step.length // BLOCK) * BLOCK, cache.capacity)
+        length = min(whole_blocks(step.length), cache.capacity)
         frame = self._frame(len(step.positions), length)
         frame.place(step)
         self._known.setdefault(key, run)

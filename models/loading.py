@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from models.compat import attention_implementation, complete_model
 from models.dtypes import resolve_dtype
-from models.errors import ModelError
+from models.errors import ModelError, first_line
 from models.families import family_of
 from models.gguf import converted, file_sha256
 from models.graphs import CudaRecorder
@@ -207,8 +207,7 @@ def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: E
         raise
     # RuntimeError: shapes that disagree with the config, or a model that does not fit the device.
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"model {config.path} cannot be loaded: {lines[0]}") from error
+        raise ModelError(f"model {config.path} cannot be loaded: {first_line(error)}") from error
     if local is None:
         revision = getattr(model.config, "_commit_hash", None) or revision
     stack = compiled_stack(model, engine.layer) if engine.compile else Stack(model, engine.layer)

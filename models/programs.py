@@ -23,7 +23,7 @@ from torch.export import Dim
 from torch.nn import functional as F
 
 from models.cache_folder import cache_root, machine
-from models.errors import ModelError
+from models.errors import ModelError, first_line
 
 Program = Callable[[list[Tensor]], list[Tensor]]
 
@@ -274,10 +274,9 @@ def _compile(block: _Block, rows: int, path: Path) -> None:
             made = torch._inductor.aoti_compile_and_package(traced, package_path=f"{work}/{path.name}")
         except RuntimeError as error:
             # The compiler's own errors are all of this kind.
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelError(
-                f"engine.compile=true could not compile the layers ({why}); it needs a C++ compiler "
-                "(g++): install one, or leave engine.compile=false"
+                f"engine.compile=true could not compile the layers ({first_line(error)}); it needs a C++ "
+                "compiler (g++): install one, or leave engine.compile=false"
             ) from error
         os.replace(made, path)
 

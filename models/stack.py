@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.cache import KVCache
+from models.cache import KVCache, whole_blocks
 from models.compiled import CompiledLayer
 from models.counters import Counters
 from models.errors import ModelError
 from models.families import Family, family_of, kind_of, window_of
 from models.fused import FusedLayer, unfusable
 from models.graphed import GraphedLayer
-from models.graphs import BLOCK, Graphs, Recorder
+from models.graphs import Graphs, Recorder
 from models.hf import HFLayer
 from models.layers import Layer
 from models.plan import Plan
@@ -118,7 +118,7 @@ class Stack:
         """Begin new sequences: `rows` of them, with at most `slots` slots each."""
         if not self.cache.fits(rows, slots):
             # Rounded up, so that batches of slightly different length share one allocation.
-            self.cache = self._new_cache(rows, -(-slots // BLOCK) * BLOCK)
+            self.cache = self._new_cache(rows, whole_blocks(slots))
             if self._graphs is not None:
                 self._graphs.forget()
         if self._graphs is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from models.errors import ModelError
+from models.errors import ModelError, first_line
 from models.loading import locate, resolve_device
 from runners.errors import RunError
 from runners.notices import say
@@ -129,5 +129,4 @@ def _source(path: str) -> str:
 
 
 def _unreadable(path: str, error: Exception) -> RunError:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return RunError(f"task.nli={path} cannot be loaded: {line}")
+    return RunError(f"task.nli={path} cannot be loaded: {first_line(error)}")

@@ -194,17 +194,15 @@ class Execution:
     """One run while it goes on."""
 
     def __init__(self, job: Job, plan: _Plan, stop: StopRequest):
-        self.job, self.task, self.examples, self.run = job, plan.task, plan.examples, plan.run
-        self.stop = stop
-        task, examples, run, method = plan.task, plan.examples, plan.run, plan.method
-        conditions, max_new_tokens = plan.conditions, plan.max_new_tokens
-        settings = job.settings
+        self.job, self.stop = job, stop
+        self.task, self.examples, self.run = task, examples, run = plan.task, plan.examples, plan.run
+        conditions, settings = plan.conditions, job.settings
         say(f"Loading {job.model.name} (a GGUF file is converted once, which takes about half a minute)")
         if job.engine.compile:
             say("Compiling its layers (once a machine and kind of model, about half a minute)")
         # By its own name: what `auto` means may change with the threads.
-        content = model_revision(job.model)
-        self.model = _model(job.model, conditions["dtype"], settings.device, job.engine, content)
+        dtype, content = conditions["dtype"], conditions["model"]["revision"]
+        self.model = _model(job.model, dtype, settings.device, job.engine, content)
         if settings.dtype == "auto":
             say(f"dtype=auto chose {str(self.model.stack.dtype).removeprefix('torch.')}")
         # What `auto` meant for this model.
@@ -214,7 +212,7 @@ class Execution:
             model=self.model,
             sampler=settings.sampler,
             seed=settings.seed,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=plan.max_new_tokens,
             stop_strings=task.stop_strings,
             fixed_length=job.runner.fixed_length,
             hold_back=job.runner.first_token == "method",
@@ -226,7 +224,7 @@ class Execution:
                 f"temperature={settings.temperature} has no effect: the task sets one for each category "
                 "(task.temperatures=shared makes it use the run's)"
             )
-        encoder = PromptEncoder(self.model, settings, max_new_tokens)
+        encoder = PromptEncoder(self.model, settings, plan.max_new_tokens)
         # Every prompt is rendered before anything is solved or written: one that does not fit ends it here.
         prompts = [encoder.first(task, one) for one in examples]
         self._first_prompt = prompts[0]
@@ -239,9 +237,9 @@ class Execution:
             reused = full_columns(run.root, self.conditions_id, self._asked)
         full = Full()
         full.bind(self.model.stack)
-        method.bind(self.model.stack)
+        plan.method.bind(self.model.stack)
         self.method, self.solution = prepared(
-            job, method, task, plan.calibration, self.decoding, encoder, conditions
+            job, plan.method, task, plan.calibration, self.decoding, encoder, conditions
         )
         self.pair = Pair(
             run_id=run.run_id,

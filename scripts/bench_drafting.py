@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from bench_passes import TOKENS, curve
+from bench_passes import TOKENS
 from benchmarking import DEFAULT, bound, decoded
 
-from models.loading import EngineConfig, ModelConfig, load_model
+from methods.shared.draft_size import measured_curve
+from models.loading import EngineConfig, LoadedModel, ModelConfig, load_model
 
 SIDES: dict[str, tuple[str, dict[str, Any]]] = {
     "full": ("full", {}),
@@ -75,6 +75,16 @@ def prompts_of(path: Path | None, limit: int) -> list[str]:
     return found
 
 
+def encoded_prompts(model: LoadedModel, path: Path | None, limit: int, longest: int) -> list[list[int]]:
+    """The same as chats in token ids; of a longer one the end."""
+    found = []
+    for text in prompts_of(path, limit):
+        chat = [{"role": "user", "content": text}]
+        ids = model.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
+        found.append(list(ids)[-longest:])
+    return found
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -89,11 +99,7 @@ def main() -> None:
     given = parser.parse_args()
     config = ModelConfig(name="bench", path=given.model)
     model = load_model(config, dtype=given.dtype, device=given.device, engine=EngineConfig())
-    prompts = []
-    for text in prompts_of(given.prompts, given.limit):
-        chat = [{"role": "user", "content": text}]
-        ids = model.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
-        prompts.append(list(ids)[-given.max_prompt :])
+    prompts = encoded_prompts(model, given.prompts, given.limit, given.max_prompt)
     tallies = {name: Tally() for name in SIDES}
     methods = {name: bound(model.stack, method, params) for name, (method, params) in SIDES.items()}
     for method in methods.values():
@@ -117,7 +123,7 @@ def main() -> None:
     full = tallies["full"]
     # Behind as many tokens as a prompt has on average, and half an answer.
     behind = sum(map(len, prompts)) // len(prompts) + given.tokens // 2
-    medians = [statistics.median(column) for column in zip(*curve(model.stack, behind, 7), strict=True)]
+    passes = measured_curve(model.stack, TOKENS, behind, rounds=7)
     print(
         f"{given.model.rpartition('/')[2]}, {model.stack.dtype}, {model.stack.device}, "
         f"{torch.get_num_threads()} threads, {len(prompts)} prompts, at most {given.tokens} tokens"
@@ -130,7 +136,7 @@ def main() -> None:
         line += f"/ generate {rate / baselines[1]:5.2f}  same {same}/{len(full.outputs)}"
         if tally.drafted:
             verifying = tally.seconds - tally.draft_s - tally.search_s
-            predicted = float(np.interp(tally.sizes, TOKENS, medians).sum())
+            predicted = sum(map(passes.at, tally.sizes))
             line += (
                 f"  acceptance {tally.accepted / tally.drafted:.2f}  tokens a pass "
                 f"{statistics.mean(tally.lengths):.2f}  draft {tally.draft_s / tally.seconds:.0%}  "

@@ -10,43 +10,12 @@ import argparse
 import statistics
 
 import torch
-from benchmarking import DEFAULT, batch_of, random_prompts, ratios, timed
+from benchmarking import DEFAULT, ratios
 
-from models.batch import Batch
+from methods.shared.draft_size import pass_seconds
 from models.loading import EngineConfig, ModelConfig, load_model
-from models.plan import Plan
-from models.stack import Stack
-from runners.stopwatch import synchroniser
 
 TOKENS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
-
-
-def context(stack: Stack, length: int) -> Batch:
-    """A batch of one random sequence whose K,V are in the cache."""
-    batch = batch_of(stack, random_prompts(stack, 1, length), 1, scratch=max(TOKENS))
-    stack.run(Plan.full(len(stack.layers)), *batch.prefill_step())
-    return batch
-
-
-def pass_seconds(batch: Batch, tokens: int) -> float:
-    """Seconds of one pass over some tokens in the slots after the context, head included."""
-    stack = batch.stack
-    ids = torch.tensor(random_prompts(stack, 1, tokens), device=stack.device)
-
-    def run() -> None:
-        hidden = stack.run(Plan.full(len(stack.layers)), ids, batch.step(tokens))
-        stack.head(hidden).argmax(-1).tolist()
-
-    return timed(run, 1, synchroniser(stack.device))
-
-
-def curve(stack: Stack, length: int, repeats: int) -> list[list[float]]:
-    """Seconds of a pass over each of `TOKENS`, round by round, behind a context."""
-    with torch.inference_mode():
-        batch = context(stack, length)
-        for tokens in TOKENS:
-            pass_seconds(batch, tokens)
-        return [[pass_seconds(batch, tokens) for tokens in TOKENS] for _ in range(repeats)]
 
 
 def main() -> None:
@@ -63,7 +32,7 @@ def main() -> None:
         torch.set_num_threads(given.threads)
     config = ModelConfig(name="bench", path=given.model)
     model = load_model(config, dtype=given.dtype, device=given.device, engine=EngineConfig())
-    found = curve(model.stack, given.context, given.repeats)
+    found = pass_seconds(model.stack, TOKENS, given.context, given.repeats)
     print(
         f"{given.model.rpartition('/')[2]}, {model.stack.dtype}, {model.stack.device}, "
         f"{torch.get_num_threads()} threads, context {given.context}, {given.repeats} rounds"

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import torch
-from bench_drafting import prompts_of
+from bench_drafting import encoded_prompts
 from benchmarking import DEFAULT, bound, decoded
 
 from methods.full import Full
@@ -74,10 +74,8 @@ def main() -> None:
     full.bind(model.stack)
     methods = {name: bound(model.stack, method, params) for name, (method, params) in SIDES.items()}
     parted, answers = [], 0
-    for number, text in enumerate(prompts_of(given.prompts, given.limit)):
-        chat = [{"role": "user", "content": text}]
-        ids = model.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
-        ids = list(ids)[-given.max_prompt :]
+    prompts = encoded_prompts(model, given.prompts, given.limit, given.max_prompt)
+    for number, ids in enumerate(prompts):
         wanted = decoded(full, [ids], given.tokens, eos=model.eos)[0].outputs[0]
         best = full.best
         for name, method in methods.items():

@@ -45,24 +45,42 @@ class PassCurve:
         return first + (last - first) * (tokens - low) / (high - low)
 
 
+def measured_curve(
+    stack: Stack,
+    sizes: Sequence[int] = SIZES,
+    context: int = _CONTEXT,
+    rounds: int = _ROUNDS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> PassCurve:
+    """The curve of a model on this machine, of medians; takes a second or two. Parameters as below."""
+    found = pass_seconds(stack, sizes, context, rounds, clock)
+    return PassCurve(sizes, [statistics.median(column) for column in zip(*found, strict=True)])
+
+
 @torch.inference_mode()
-def measured_curve(stack: Stack, clock: Callable[[], float] = time.perf_counter) -> PassCurve:
-    """The curve of a model on this machine, behind 128 tokens; takes a second or two."""
-    stack.reserve(1, _CONTEXT + SIZES[-1])
+def pass_seconds(
+    stack: Stack,
+    sizes: Sequence[int],
+    context: int,
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[list[float]]:
+    """Seconds of a pass (every sub-layer, the head on all tokens) of each size behind so many slots, taken in
+    turn, round by round."""
+    stack.reserve(1, context + max(sizes))
     plan, pads = Plan.full(len(stack.layers)), torch.zeros(1, dtype=torch.int64, device=stack.device)
 
     def seconds(tokens: int) -> float:
         ids = torch.zeros(1, tokens, dtype=torch.int64, device=stack.device)
         began = clock()
-        logits = stack.head(stack.run(plan, ids, Step.causal(_CONTEXT, tokens, pads, None)))
+        logits = stack.head(stack.run(plan, ids, Step.causal(context, tokens, pads, None)))
         # On the host, as after a verification: then it is over on the device too.
         logits.argmax(-1).tolist()
         return clock() - began
 
     with stack.counters.purpose("searched"):
-        rounds = [[seconds(tokens) for tokens in SIZES] for _ in range(_ROUNDS + 1)]
-    # The first round warms up.
-    return PassCurve(SIZES, [statistics.median(column) for column in zip(*rounds[1:], strict=True)])
+        # The first round warms up.
+        return [[seconds(tokens) for tokens in sizes] for _ in range(rounds + 1)][1:]
 
 
 class DraftSize:
@@ -81,7 +99,7 @@ class DraftSize:
 
     def chance(self, probability: float) -> float:
         """Chance that a token is the full model's, given that its parent is, by the draft's probability."""
-        place = bisect_right(_EDGES, probability)
+        place = _place(probability)
         return (self._right[place] + _PRIOR * probability) / (self._tried[place] + _PRIOR)
 
     def deeper(self, path: float) -> bool:
@@ -116,7 +134,12 @@ class DraftSize:
         for token in tokens:
             for node, above in enumerate(draft.parents):
                 if above == parent:
-                    place = bisect_right(_EDGES, draft.chances[node])
+                    place = _place(draft.chances[node])
                     self._tried[place] += 1
                     self._right[place] += draft.tokens[node] == token
             parent = None if parent is None else draft.child(parent, token)
+
+
+def _place(probability: float) -> int:
+    """Which of the equally sure ones a token belongs to."""
+    return bisect_right(_EDGES, probability)

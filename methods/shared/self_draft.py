@@ -61,7 +61,8 @@ def self_draft(
             tokens += proposed
             if probability < threshold or len(tokens) == max_nodes:
                 break
-            path *= probability if size is None else size.chance(probability)
-            if size is not None and not size.deeper(path):
-                break
+            if size is not None:
+                path *= size.chance(probability)
+                if not size.deeper(path):
+                    break
     return Draft(tokens, parents, chances)

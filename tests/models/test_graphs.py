@@ -8,8 +8,9 @@ import torch
 from test_fused import FUSED
 
 from methods.shared.registry import method_class
+from models.cache import BLOCK
 from models.errors import ModelError
-from models.graphs import BLOCK, MOST_PLANS, CudaRecorder
+from models.graphs import MOST_PLANS, CudaRecorder
 from models.plan import Plan
 from models.stack import Stack
 from tape import TapeRecorder

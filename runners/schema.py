@@ -118,6 +118,9 @@ METRICS = _schema(
     (FLOAT, "judge_tie_rate judge_loss_rate judge_cost"),
     (INT, "judge_calls judge_unparsed judge_failed"),
     (FLOAT, "draft_time_share search_time_share speedup_vs_hf_static"),
+    # Seconds of the full model in the replay ÷ those in which it answered, on the same tokens: with
+    # `baseline=reuse` how much slower the machine has become.
+    (FLOAT, "baseline_drift"),
     # Batches that did not fit into memory and were answered in two halves.
     (INT, "halved_batches"),
 )

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 Record = Mapping[str, Any]
+# A machine's times differ by less from minute to minute.
+_DRIFTED = 0.05
 
 
 def sentences(record: Record) -> list[str]:
@@ -11,12 +13,20 @@ def sentences(record: Record) -> list[str]:
     halved = _halved(record.get("halved_batches"))
     if record.get("baseline") == "none":
         return ["There is no full model to compare with (runner.baseline=none).", *halved]
-    found = [_quality(record), _speed(record), *halved]
+    found = [_quality(record), _speed(record), *_drift(record), *halved]
     if note := record.get("speed_note"):
         found.append(f"Note: {note}.")
     if record.get("untrained_ablation"):
         found.append("Its paper trains the model for it; this one was not (untrained ablation).")
     return found
+
+
+def _drift(record: Record) -> list[str]:
+    drift = record.get("baseline_drift")
+    if record.get("baseline") != "reuse" or drift is None or abs(drift - 1) < _DRIFTED:
+        return []
+    changed = f"{abs(drift - 1):.0%} {'slower' if drift > 1 else 'faster'}"
+    return [f"The machine is {changed} than when the full model answered: quote the replay's speedup."]
 
 
 def _halved(batches: int | None) -> list[str]:

@@ -81,7 +81,7 @@ def rows_of(finished: Finished) -> list[dict[str, Any]]:
 
 # What two runs of one thing differ in: times, what follows from them, and how the run went.
 _TIMED = re.compile(
-    r"speedup.*|efficiency|.*tokens_per_s|token_ms_.*|ttft_s|(full_)?gb_per_s|search_s|replay_speedup"
+    r"speedup.*|efficiency|.*tokens_per_s|token_ms_.*|ttft_s|(full_)?gb_per_s|search_s|replay_speedup|baseline_drift"
     r"|(draft|search)_time_share"
     r"|peak_memory.*|full_peak_memory_bytes|energy_.*|setup_s|wall_s|run_id|code_revision"
 )

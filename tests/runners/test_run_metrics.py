@@ -123,6 +123,14 @@ def test_ideal_and_efficiency_are_never_clipped():
     assert record["full_gb_per_s"] == pytest.approx(5 / 4)
 
 
+def test_drift_is_of_what_was_replayed():
+    replayed = {"replay_tokens": 10, "replay_agreed": 5, "replay_s": 1.5, "full_replay_s": 2.4}
+    rows = [row("a", **replayed), row("b", **replayed), row("c", full_decode_s=100.0)]
+    record = summarise(rows, FACTS)
+    assert record["baseline_drift"] == pytest.approx(1.2)
+    assert record["replay_speedup"] == pytest.approx(1.6)
+
+
 def test_latency_is_by_token_and_shares_a_calls_time():
     rows = [
         row("a", step_s=[0.1] * 98 + [0.4], step_tokens=[1] * 98 + [2]),

@@ -155,6 +155,8 @@ class Drafter(Method):
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        # Times of another process, or of the warm-up, say nothing here.
+        # Times of another process, or of the warm-up, say nothing here; what a pass costs stays.
         if self.payoff is not None:
             self.payoff = Payoff(self.payoff.clock)
+        if self.size is not None:
+            self.size = DraftSize(self.size.curve)

@@ -80,6 +80,15 @@ def test_the_output_stays_the_same(name, method, monkeypatch):
     assert paper.outputs == wanted
 
 
+def test_a_resumed_method_learns_anew_and_keeps_the_curve(monkeypatch):
+    monkeypatch.setattr(drafter, "measured_curve", lambda stack: CURVE)
+    method = method_of("prompt_lookup", tiny_stack("llama"), size="cost")
+    for _ in range(100):
+        method.size.learn(TREE, [6])
+    method.load_state(method.state())
+    assert method.size.chance(0.6) == pytest.approx(0.6) and method.size.curve is CURVE
+
+
 def test_the_curve_is_measured_at_every_size():
     now = iter(range(10**6))
     curve = measured_curve(tiny_stack("llama"), clock=lambda: float(next(now)))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from analysis.frames import AnalysisError
 from analysis.report import write_report
+from runners.wandb_logger import Destination, log_report
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -17,6 +18,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     command.add_argument("results", type=Path)
     command.add_argument("--out", type=Path, help="default: <results>/report")
+    command.add_argument("--wandb", choices=("offline", "online"), help="the figures also as a W&B run")
+    command.add_argument("--project", default=Destination.project, help="of W&B")
+    command.add_argument("--group", help="of W&B; default: the name of the results folder")
     given = parser.parse_args(arguments)
     out = given.out or given.results / "report"
     try:
@@ -28,6 +32,11 @@ def main(arguments: list[str] | None = None) -> None:
     for remark in report.remarks:
         print(remark)
     print(f"Written to {out}: {', '.join(sorted(path.name for path in report.files))}")
+    if given.wandb:
+        group = given.group or given.results.resolve().name
+        figures = [path for path in report.files if path.suffix == ".png"]
+        if told := log_report(figures, out, Destination(given.wandb, given.project, group)):
+            print(f"Weights & Biases files: {told}")
 
 
 if __name__ == "__main__":

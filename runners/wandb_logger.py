@@ -150,6 +150,30 @@ def log_grades(
     return None
 
 
+def log_report(figures: Sequence[Path], folder: Path, to: Destination) -> Path | None:
+    """Add the figures of a report to W&B, as the media of a run of their own.
+
+    Parameters
+    ----------
+    figures
+        PNG files; each is called by its name without the ending.
+    folder
+        The report's. Its run is named by `to.group`, so that a later report of a study is a later step of it.
+    to : Destination
+
+    Returns
+    -------
+    Path or None
+        As in `log_run`.
+    """
+    images = {figure.stem: str(figure.resolve()) for figure in figures}
+    failure = _told(lambda: {"images": images, "summary": {}}, folder, to, f"report-{to.group}")
+    if failure is None:
+        return folder.resolve() / "wandb"
+    _log.warning("W&B has no record of this report, which is written: %s", failure)
+    return None
+
+
 def content(
     config: Mapping[str, Any], metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
@@ -196,12 +220,14 @@ def skipped_by_layer(rows: Sequence[Mapping[str, Any]], kind: str) -> list[int]:
     return skipped
 
 
-def _told(told: Callable[[], Mapping[str, Any]], folder: Path, to: Destination) -> str | None:
-    """Tell W&B of the run in a folder; return None if it took it, else the reason."""
+def _told(
+    told: Callable[[], Mapping[str, Any]], folder: Path, to: Destination, name: str | None = None
+) -> str | None:
+    """Tell W&B of what is in a folder, by its name or another; return None if it took it, else the reason."""
     home = folder.resolve() / "wandb"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        where = {**asdict(to), "id": folder.name, "dir": str(home.parent)}
+        where = {**asdict(to), "id": name or folder.name, "dir": str(home.parent)}
         return _run_process(json.dumps({**where, **told()}), home, to.timeout_s)
     except (OSError, ValueError, TypeError) as error:
         return " ".join(str(error).split())

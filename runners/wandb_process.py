@@ -41,6 +41,8 @@ def main() -> None:
     for name, by_layer in given.get("histograms", {}).items():
         edges = np.arange(len(by_layer) + 1) - 0.5
         run.log({name: wandb.Histogram(np_histogram=(np.array(by_layer), edges))})
+    if images := given.get("images"):
+        run.log({name: wandb.Image(path) for name, path in images.items()})
     if verdicts := given.get("verdicts"):
         # In the summary: the history of a run that is told more than once would begin again at step 0.
         run.summary["verdicts"] = wandb.Table(**verdicts)

@@ -1,10 +1,12 @@
-"""The jobs of a study, each in a process of its own: that process, and the one that starts them in turn."""
+"""The jobs of a study, each in a process of its own: that process, and the one that starts them."""
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
@@ -69,8 +71,10 @@ def _job(arguments: Sequence[str]) -> tuple[Study, int]:
     return study, number
 
 
-def run_here(study: Study, numbers: Iterable[int], program: Path) -> None:
-    """Run jobs of a study on this machine, one after the other; one that ends, however it ends, ends alone.
+def run_here(
+    study: Study, numbers: Iterable[int], program: Path, places: Sequence[Mapping[str, str]] = ({},)
+) -> None:
+    """Run jobs of a study on this machine; one that ends, however it ends, ends alone.
 
     Parameters
     ----------
@@ -79,37 +83,70 @@ def run_here(study: Study, numbers: Iterable[int], program: Path) -> None:
         Which of its jobs.
     program
         `run.py`.
+    places
+        The jobs of each run one after the other, beside those of the others: what their environment has that
+        this process's has not.
 
     Raises
     ------
     KeyboardInterrupt
         The study was asked to stop, by the keyboard or by SIGTERM.
     """
-    child: subprocess.Popen | None = None
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        if child is None or child.poll() is not None:
-            raise KeyboardInterrupt
-        child.send_signal(number)
-
-    before = signal.signal(signal.SIGTERM, pass_on)
+    jobs = _Jobs(study, numbers, program)
+    before = signal.signal(signal.SIGTERM, jobs.stop)
     try:
-        for number in numbers:
-            child = subprocess.Popen(
-                [sys.executable, str(program), "job", str(study.folder), str(number)],
-                stdin=subprocess.DEVNULL,
-            )
+        with ThreadPoolExecutor(len(places)) as pool:
             try:
-                status = child.wait()
-            except KeyboardInterrupt:
-                # The keyboard has told the child too.
-                child.wait()
+                for place in [pool.submit(jobs.work, place) for place in places]:
+                    place.result()
+            except BaseException:
+                # The keyboard has told the children too, and the pool waits for them.
+                jobs.stopped = True
                 raise
-            study.ended(number, how_it_ended(status))
-            if study.status(number).state == "interrupted":
-                raise KeyboardInterrupt
     finally:
         signal.signal(signal.SIGTERM, before)
+    if jobs.stopped:
+        raise KeyboardInterrupt
+
+
+class _Jobs:
+    """Jobs that wait, and the processes of those that run."""
+
+    def __init__(self, study: Study, numbers: Iterable[int], program: Path) -> None:
+        self._study, self._program = study, program
+        self._waiting = deque(numbers)
+        self._running: set[subprocess.Popen] = set()
+        self.stopped = False
+
+    def work(self, place: Mapping[str, str]) -> None:
+        """Run one job after the other in a place, until none is left or the study stops."""
+        while not self.stopped:
+            try:
+                number = self._waiting.popleft()
+            except IndexError:
+                return
+            self._one(number, place)
+
+    def stop(self, signal_number: int, frame: FrameType | None) -> None:
+        """Begin no more jobs, and ask those that run to end; the handler of a signal."""
+        self.stopped = True
+        for process in tuple(self._running):
+            process.send_signal(signal_number)
+
+    def _one(self, number: int, place: Mapping[str, str]) -> None:
+        process = subprocess.Popen(
+            [sys.executable, str(self._program), "job", str(self._study.folder), str(number)],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **place},
+        )
+        self._running.add(process)
+        if self.stopped:
+            # It was being started when the others were told.
+            process.send_signal(signal.SIGTERM)
+        self._study.ended(number, how_it_ended(process.wait()))
+        self._running.discard(process)
+        if self._study.status(number).state == "interrupted":
+            self.stopped = True
 
 
 def how_it_ended(status: int) -> str:

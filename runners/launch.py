@@ -1,6 +1,5 @@
 """From a command line to finished runs: one combination in this process, several as a study."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from runners.configure import build, job_from
 from runners.errors import RunError
 from runners.execute import Finished, execute, finished_before
-from runners.job_process import run_here
-from runners.slurm import SlurmConfig, submit, watch
+from runners.launchers import LAUNCHERS, Launcher
+from runners.search import Search, SearchConfig
+from runners.settings import Job
 from runners.storage import finished_run
 from runners.study import Study
 from runners.user_errors import USER_ERRORS, not_composed, one_line
@@ -61,16 +61,20 @@ class _Place:
     """Where the jobs of a study run, and below which folder it lies."""
 
     root: Path
-    slurm: SlurmConfig | None
+    launcher: Launcher
 
     @classmethod
     def of(cls, told: HydraConf) -> "_Place":
-        launcher = told.runtime.choices["hydra/launcher"]
-        if launcher not in ("basic", "slurm"):
-            raise RunError(f"hydra/launcher={launcher} is not supported; choose basic or slurm")
-        options = {key: value for key, value in told.launcher.items() if key != "_target_"}
-        slurm = build(SlurmConfig, options, "hydra.launcher.") if launcher == "slurm" else None
-        return cls(Path(told.sweep.dir), slurm)
+        name = told.runtime.choices["hydra/launcher"]
+        if name not in LAUNCHERS:
+            raise RunError(f"hydra/launcher={name} is not supported; choose {', '.join(LAUNCHERS)}")
+        return cls(Path(told.sweep.dir), build(LAUNCHERS[name], _options(told.launcher), "hydra.launcher."))
+
+
+def _options(plugin: Any) -> dict[str, Any]:
+    options = OmegaConf.to_container(plugin, resolve=True)
+    assert isinstance(options, dict)
+    return {str(key): value for key, value in options.items() if key != "_target_"}
 
 
 def launch(conf: Path, program: Path) -> Report:
@@ -91,13 +95,13 @@ def launch(conf: Path, program: Path) -> Report:
         A study was asked to stop.
     """
     composed: list[_Composed] = []
-    place: list[_Place] = []
+    studies: list[HydraConf] = []
 
     @hydra.main(version_base="1.3", config_path=str(conf), config_name="config")
     def take(config: DictConfig) -> None:
         told = HydraConfig.get()
         if told.mode == RunMode.MULTIRUN:
-            place.append(_Place.of(told))
+            studies.append(told)
         # As they were written: an interpolation is for each job to resolve.
         words: Any = OmegaConf.to_container(told.overrides.task, resolve=False)
         composed.append(_Composed(words, config))
@@ -107,51 +111,53 @@ def launch(conf: Path, program: Path) -> Report:
         take()
     except (OSError, ValueError, RuntimeError) as error:
         raise not_composed(error) from error
-    if place:
-        return _study(composed, place[0], conf, program)
+    if studies:
+        told, place = studies[0], _Place.of(studies[0])
+        if told.runtime.choices["hydra/sweeper"] == "optuna":
+            return _search(composed[0].overrides, told, place, program)
+        return _study(composed, place, conf, program)
     return Report([execute(job_from(one.config)) for one in composed])
 
 
 def _study(composed: Sequence[_Composed], place: _Place, conf: Path, program: Path) -> Report:
-    refused = {number: line for number, one in enumerate(composed, 1) if (line := _refusal(one, conf))}
-    if len(refused) == len(composed):
+    jobs = [_checked(one.config, conf) for one in composed]
+    refused = {number: job for number, job in enumerate(jobs, 1) if isinstance(job, str)}
+    if len(refused) == len(jobs):
         return Report(errors=list(dict.fromkeys(refused.values())), status=2)
     study = Study.create(place.root, [one.overrides for one in composed])
     for number, line in refused.items():
         study.tell(number, "failed", line)
-    ready = [number for number in study.numbers if number not in refused]
-    if place.slurm is not None:
-        _queue(study, ready, place.slurm, program)
-    else:
-        run_here(study, [n for n in ready if not _done(study, n, composed[n - 1])], program)
+    ready = {number: job for number, job in enumerate(jobs, 1) if isinstance(job, Job)}
+    if place.launcher.looks_first:
+        ready = {number: job for number, job in ready.items() if not _done(study, number, job, conf)}
+    if ready:
+        place.launcher.run(study, list(ready), program)
     return report_of(study)
 
 
-def _queue(study: Study, numbers: Sequence[int], slurm: SlurmConfig, program: Path) -> None:
-    """Leave all to the nodes: what is finished they find themselves, since a run is one of their device."""
-    array = submit(study, numbers, slurm, program)
-    print(f"SLURM array {array}: {len(numbers)} jobs, which go on without this process.")
-    print(f"python run.py status {study.folder}   shows how they stand; scancel {array} ends them.")
-    sys.stdout.flush()
-    if slurm.wait:
-        watch(study, numbers, array)
+def _search(arguments: Sequence[str], told: HydraConf, place: _Place, program: Path) -> Report:
+    search = Search(place.root, arguments, build(SearchConfig, _options(told.sweeper), "hydra.sweeper."))
+    search.run(place.launcher, program)
+    report = report_of(search.study)
+    if front := search.front():
+        report.summary = f"{report.summary}\n{front}"
+    return report
 
 
-def _refusal(one: _Composed, conf: Path) -> str | None:
-    """Why a combination cannot be run, as far as its configuration says."""
+def _checked(config: DictConfig, conf: Path) -> Job | str:
+    """The job of a composed configuration, or why it cannot be run."""
     try:
-        job_from(one.config.copy())
+        return job_from(config)
     except USER_ERRORS as error:
         return one_line(error, conf)
-    return None
 
 
-def _done(study: Study, number: int, one: _Composed) -> bool:
+def _done(study: Study, number: int, job: Job, conf: Path) -> bool:
     """Whether a job needs no process: it is finished, or cannot begin."""
     try:
-        folder = finished_before(job_from(one.config.copy()))
+        folder = finished_before(job)
     except USER_ERRORS as error:
-        study.tell(number, "failed", " ".join(str(error).split()))
+        study.tell(number, "failed", one_line(error, conf))
         return True
     if folder is not None:
         study.tell(number, "finished before", run=folder)
@@ -167,10 +173,11 @@ def status_command(arguments: Sequence[str]) -> Report:
 
 def report_of(study: Study) -> Report:
     """How a study stands."""
-    fresh = {one.run for number in study.numbers if (one := study.status(number)).state == "finished"}
+    standing = study.standing()
+    fresh = {one.run for one in standing.statuses if one.state == "finished"}
     finished = [
-        Finished(finished_run(folder).read_metrics(), folder, str(folder) in fresh) for folder in study.runs()
+        Finished(finished_run(folder).read_metrics(), folder, str(folder) in fresh)
+        for folder in standing.runs()
     ]
-    states = {study.status(number).state for number in study.numbers}
-    status = 1 if states & {"failed", "interrupted"} else 0
-    return Report(finished, study.summary(), study.errors(), status)
+    status = 1 if {one.state for one in standing.statuses} & {"failed", "interrupted"} else 0
+    return Report(finished, standing.summary(), standing.errors(), status)

@@ -58,9 +58,6 @@ class Study:
             self.jobs = [shlex.split(line) for line in lines]
         except ValueError as error:
             raise RunError(f"{path}: {error}; write one job a line, as behind python run.py") from error
-        # What all jobs have in common tells none from another.
-        common = set.intersection(*map(set, self.jobs)) if len(self.jobs) > 1 else set()
-        self._labels = [shlex.join(word for word in job if word not in common) for job in self.jobs]
 
     @classmethod
     def create(cls, root: Path, jobs: Sequence[Sequence[str]]) -> "Study":
@@ -75,6 +72,24 @@ class Study:
             study.tell(number, "waiting")
         return study
 
+    @classmethod
+    def growing(cls, root: Path, command: Sequence[str]) -> "Study":
+        """The study of a command whose jobs turn out one by one: the same one for the same command."""
+        folder = root / hashlib.sha256(shlex.join(command).encode()).hexdigest()[:8]
+        with explained("create", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "jobs.txt").exists():
+            write_text(folder / "jobs.txt", "")
+        return cls(folder)
+
+    def number_of(self, job: Sequence[str]) -> int:
+        """The number of a job, which is added if the study has none like it."""
+        if list(job) not in self.jobs:
+            self.jobs.append(list(job))
+            write_text(self.folder / "jobs.txt", "".join(shlex.join(one) + "\n" for one in self.jobs))
+            self.tell(len(self.jobs), "waiting")
+        return self.jobs.index(list(job)) + 1
+
     @property
     def numbers(self) -> range:
         """The numbers of the jobs, from 1."""
@@ -88,7 +103,9 @@ class Study:
 
     def label(self, number: int) -> str:
         """What tells a job from the others of its study."""
-        return self._labels[number - 1]
+        # What all jobs have in common tells none from another.
+        common = set.intersection(*map(set, self.jobs)) if len(self.jobs) > 1 else set()
+        return shlex.join(word for word in self.jobs[number - 1] if word not in common)
 
     def tell(self, number: int, state: str, reason: str | None = None, run: Path | None = None) -> None:
         """Write the status of a job."""
@@ -114,21 +131,33 @@ class Study:
         if self.status(number).state in ("running", "waiting"):
             self.tell(number, "failed", how)
 
-    def errors(self) -> list[str]:
-        """One line for each job that failed: which, and why."""
-        told = ((number, self.status(number)) for number in self.numbers)
-        return [f"{self.label(number)}: {one.reason}" for number, one in told if one.state == "failed"]
-
-    def summary(self) -> str:
-        """How many jobs there are in which state, in one line."""
-        counts = Counter(self.status(number).state for number in self.numbers)
-        told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-        return f"Study {self.folder}: {len(self.jobs)} job{'s' if len(self.jobs) > 1 else ''}, {told}"
-
-    def runs(self) -> list[Path]:
-        """The folders of the finished runs, each once, in the order of the jobs."""
-        statuses = [self.status(number) for number in self.numbers]
-        return [Path(run) for run in dict.fromkeys(one.run for one in statuses) if run is not None]
+    def standing(self) -> "Standing":
+        """How all jobs stand now."""
+        return Standing(self, [self.status(number) for number in self.numbers])
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number}.json"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the jobs of a study stood at one moment; `statuses` in their order."""
+
+    study: Study
+    statuses: Sequence[Status]
+
+    def errors(self) -> list[str]:
+        """One line for each job that failed: which, and why."""
+        told = zip(self.study.numbers, self.statuses, strict=True)
+        return [f"{self.study.label(number)}: {one.reason}" for number, one in told if one.state == "failed"]
+
+    def summary(self) -> str:
+        """How many jobs there are in which state, in one line."""
+        counts = Counter(one.state for one in self.statuses)
+        told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+        jobs = len(self.statuses)
+        return f"Study {self.study.folder}: {jobs} job{'s' if jobs > 1 else ''}, {told}"
+
+    def runs(self) -> list[Path]:
+        """The folders of the finished runs, each once, in the order of the jobs."""
+        return [Path(run) for run in dict.fromkeys(one.run for one in self.statuses) if run is not None]

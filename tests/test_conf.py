@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from methods.shared import registry as methods
 from models.loading import EngineConfig, ModelConfig
 from runners.configure import GROUPS, job_from
+from runners.launchers import Joblib, Slurm
 from runners.settings import LoggerConfig, RunnerConfig, Settings
-from runners.slurm import SlurmConfig
 from tasks import registry as tasks
 from tasks.judges.config import JudgeConfig
 
@@ -201,7 +201,8 @@ def test_every_configuration_of_a_task_names_one():
         ("model/smollm2-135m", ModelConfig, ["name", "path"]),
         ("model/hub", ModelConfig, ["name", "path"]),
         ("config", Settings, ["hydra"]),
-        ("hydra/launcher/slurm", SlurmConfig, ["_target_"]),
+        ("hydra/launcher/joblib", Joblib, ["_target_"]),
+        ("hydra/launcher/slurm", Slurm, ["_target_"]),
     ],
 )
 def test_other_defaults(file, cls, apart):

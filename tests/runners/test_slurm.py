@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from bench import ROOT
+from bench import ROOT, untimed
 
 from runners.storage import RunFolder
 from slurm_cluster import Cluster, missing
@@ -109,3 +109,18 @@ def test_a_crash_and_a_preemption(cluster, bench):
 def log(bench, number):
     (folder,) = bench.results.glob(".sweep/*/")
     return folder / f"{number}.log"
+
+
+def test_the_same_results_as_here(cluster, bench, command):
+    settings = ("method=full,unified,random_layer", "limit=3", "runner.baseline=none")
+    parent = start(cluster, bench, *settings)
+    out, err = parent.communicate(timeout=600)
+    assert (parent.returncode, err) == (0, "") and "3 jobs, 3 finished" in out
+    here = bench.folder / "here"
+    status, _, err = command("-m", *bench.overrides(*settings, f"results_dir={here}"))
+    assert (status, err) == (0, "")
+    names = sorted(path.parent.name for path in here.glob("*/DONE"))
+    assert len(names) == 3 and names == sorted(path.parent.name for path in bench.results.glob("*/DONE"))
+    for name in names:
+        queued, own = (RunFolder(root, name).read_rows() for root in (bench.results, here))
+        assert [untimed(row) for row in queued] == [untimed(row) for row in own]

@@ -101,7 +101,7 @@ def test_a_signal_of_the_scheduler_ends_a_job_after_its_batch(bench, study, monk
             signal.signal(number, handler)
     # Nothing twice, although force=true was asked for at first.
     assert (asked, states(one)) == ([0, 1, 2, 3], ["finished"])
-    assert len(rows_of(Finished({}, one.runs()[0], True))) == 4
+    assert len(rows_of(Finished({}, one.standing().runs()[0], True))) == 4
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_job_that_cannot_run_says_what_would_be_right(study, no_signals):
     assert job_command([str(one.folder), "1"], CONF) == 1
     assert "max_new_tokens" in one.status(1).reason
     assert job_command([str(one.folder), "2"], CONF) == 1
-    assert "did you mean full?" in one.status(2).reason and len(one.errors()) == 2
+    assert "did you mean full?" in one.status(2).reason and len(one.standing().errors()) == 2
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,9 @@ def test_the_same_jobs_are_the_same_study_with_labels_of_what_differs(tmp_path):
     again.tell(2, "finished", run=tmp_path)
     for number in again.numbers:
         again.ended(number, "gone")
-    assert states(again) == ["failed", "finished"] and again.errors() == [f"{again.label(1)}: gone"]
+    assert states(again) == ["failed", "finished"] and again.standing().errors() == [
+        f"{again.label(1)}: gone"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,214 @@
+"""A search through a method's parameters for the front of several metrics, by Optuna."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+
+from runners.errors import RunError
+from runners.files import explained
+from runners.launchers import Launcher
+from runners.schema import FLOAT, METRICS
+from runners.storage import finished_run
+from runners.study import Study
+
+if TYPE_CHECKING:
+    import optuna
+
+DIRECTIONS = ("maximize", "minimize")
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What `hydra.sweeper` says of a search.
+
+    Attributes
+    ----------
+    objectives : list of str
+        Metrics.
+    direction : list of str
+        Of each: maximize or minimize.
+    n_trials : int
+        Finished trials, those of earlier commands included.
+    n_jobs : int
+        Trials at a time.
+    seed : int
+        Of the sampler.
+    """
+
+    objectives: list[str] = field(default_factory=lambda: ["quality", "speedup"])
+    direction: list[str] = field(default_factory=lambda: ["maximize", "maximize"])
+    n_trials: int = 20
+    n_jobs: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.objectives:
+            if name not in METRICS.names or METRICS.field(name).type != FLOAT:
+                raise RunError(f"hydra.sweeper.objectives: {name} is no metric that is a number")
+        if not self.objectives or len(self.direction) != len(self.objectives):
+            raise RunError("hydra.sweeper.direction must name a direction for each objective")
+        if wrong := set(self.direction) - set(DIRECTIONS):
+            raise RunError(f"hydra.sweeper.direction={wrong.pop()} must be one of: {', '.join(DIRECTIONS)}")
+        for name in ("n_trials", "n_jobs"):
+            if getattr(self, name) < 1:
+                raise RunError(f"hydra.sweeper.{name}={getattr(self, name)} is out of range: at least 1")
+
+
+class Search:
+    """A study whose jobs Optuna chooses, each by what came of those before.
+
+    What it has asked for and learnt lies in `search.log` beside the jobs: the same command goes on with it,
+    and tries again what was interrupted or failed.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of studies.
+    arguments : sequence of str
+        Overrides, those with `interval`, `range` or `choice` searched through.
+    config : SearchConfig
+
+    Raises
+    ------
+    RunError
+        Optuna is not installed, nothing is to be searched, or in a way that it cannot be.
+    """
+
+    def __init__(self, root: Path, arguments: Sequence[str], config: SearchConfig) -> None:
+        self._config = config
+        parsed = OverridesParser.create().parse_overrides(list(arguments))
+        pairs = list(zip(arguments, parsed, strict=True))
+        self._fixed = [text for text, one in pairs if not one.is_sweep_override()]
+        optuna = _optuna()
+        self._space = dict(_searched(one) for _, one in pairs if one.is_sweep_override())
+        if not self._space:
+            raise RunError(
+                "hydra/sweeper=optuna has nothing to search: give a parameter as "
+                "interval(a,b), range(a,b) or choice(a,b)"
+            )
+        self.study = Study.growing(root, arguments)
+        with explained("write", self.study.folder):
+            backend = optuna.storages.journal.JournalFileBackend(str(self.study.folder / "search.log"))
+            self._trials = optuna.create_study(
+                storage=optuna.storages.JournalStorage(backend),
+                study_name=", ".join(map(" ".join, zip(config.direction, config.objectives, strict=True))),
+                directions=config.direction,
+                load_if_exists=True,
+            )
+        # Its trials so far are a part of the seed: a search that goes on draws nothing twice.
+        seed = config.seed + len(self._trials.trials)
+        self._trials.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
+
+    def run(self, launcher: Launcher, program: Path) -> None:
+        """Run trials until enough have finished; end when none of the first has.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            The search was asked to stop.
+        """
+        self._again()
+        left = self._config.n_trials - len(self._finished())
+        while left > 0:
+            trials = [self._trials.ask(self._space) for _ in range(min(left, self._config.n_jobs))]
+            numbers = [self.study.number_of([*self._fixed, *_words(trial.params)]) for trial in trials]
+            launcher.run(self.study, list(dict.fromkeys(numbers)), program)
+            for trial, number in zip(trials, numbers, strict=True):
+                self._trials.tell(trial, *self._learnt(number))
+            left -= len(trials)
+            if not self._finished():
+                return
+
+    def front(self) -> str | None:
+        """The trials that no other beats in every objective, in a sentence."""
+        best = sorted(self._trials.best_trials, key=lambda trial: trial.values, reverse=True)
+        if not best:
+            return None
+        told = [
+            f"{' '.join(_words(trial.params))} ({', '.join(f'{value:.3g}' for value in trial.values)})"
+            for trial in best
+        ]
+        return f"Front of {', '.join(self._config.objectives)}: " + "; ".join(dict.fromkeys(told))
+
+    def _finished(self) -> list["optuna.trial.FrozenTrial"]:
+        return [trial for trial in self._trials.trials if trial.values is not None]
+
+    def _again(self) -> None:
+        """Ask first for what an earlier command began and did not finish."""
+        ended = [trial.params for trial in self._finished()]
+        for trial in self._trials.trials:
+            if trial.values is None and trial.params and trial.params not in ended:
+                if not trial.state.is_finished():
+                    self._trials.tell(trial.number, state=_failed())
+                self._trials.enqueue_trial(trial.params)
+                ended.append(trial.params)
+
+    def _learnt(self, number: int) -> tuple[list[float] | None, Any]:
+        """The objectives of a job and no state; no values and a failure if it has none."""
+        run = self.study.status(number).run
+        metrics = finished_run(Path(run)).read_metrics() if run is not None else {}
+        values = [metrics.get(name) for name in self._config.objectives]
+        if run is not None and None in values:
+            missing = self._config.objectives[values.index(None)]
+            self.study.tell(number, "failed", f"the run has no {missing}", Path(run))
+        known = [float(value) for value in values if value is not None]
+        return (known, None) if len(known) == len(values) else (None, _failed())
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise RunError(
+            'hydra/sweeper=optuna needs Optuna, which is not installed: pip install -e ".[search]"'
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _failed() -> "optuna.trial.TrialState":
+    from optuna.trial import TrialState
+
+    return TrialState.FAIL
+
+
+def _searched(override: Override) -> tuple[str, "optuna.distributions.BaseDistribution"]:
+    key = override.get_key_element()
+    try:
+        return key, _distribution(override)
+    except ValueError as error:
+        raise RunError(f"{key}: {error}") from error
+
+
+def _distribution(override: Override) -> "optuna.distributions.BaseDistribution":
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    value = override.value()
+    if isinstance(value, IntervalSweep) and value.start is not None and value.end is not None:
+        log = "log" in value.tags
+        if isinstance(value.start, int) and isinstance(value.end, int):
+            return IntDistribution(value.start, value.end, log=log)
+        return FloatDistribution(value.start, value.end, log=log)
+    if isinstance(value, RangeSweep):
+        points = sorted(float(text) for text in override.sweep_string_iterator())
+        if not points:
+            raise ValueError("the range is empty")
+        step = abs(value.step or 1)
+        if all(point.is_integer() for point in points):
+            return IntDistribution(int(points[0]), int(points[-1]), step=int(step))
+        return FloatDistribution(points[0], points[-1], step=step)
+    if isinstance(value, ChoiceSweep):
+        return CategoricalDistribution([str(text) for text in override.sweep_string_iterator()])
+    raise ValueError("a search takes interval(a,b), range(a,b) or choice(a,b)")
+
+
+def _words(params: dict[str, Any]) -> list[str]:
+    """The overrides of a trial; six digits tell two settings apart, and can be read."""
+    return [
+        f"{key}={value:.6g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in params.items()
+    ]

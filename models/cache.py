@@ -47,9 +47,15 @@ class KVCache:
         self.keys, self.values = (list(half.unbind(0)) for half in self.blocks.unbind(1))
         self.positions = torch.zeros(rows, capacity, dtype=torch.int64, device=device)
         self.valid: Tensor | None = None
+        self.device = device
         self._live(rows)
         self._all_rows = rows
         self.capacity = capacity
+
+    @property
+    def parts(self) -> "tuple[KVCache, ...]":
+        """Itself, which is all there is; see `devices.SplitCache`."""
+        return (self,)
 
     def begin(self, rows: int) -> None:
         """Start new sequences in the first `rows` rows."""
@@ -127,6 +133,15 @@ class KVCache:
         where = (rows, slice(None), step.slots)
         for blocks in (self.keys, self.values):
             blocks[target][where] = blocks[source][where]
+
+    def copy_from(self, other: "KVCache", source: int, target: int, steps: tuple[Step, Step]) -> None:
+        """Give a layer the K,V of a layer in another cache; the step as it is there and here."""
+        there, here = (
+            (slice(0, self.rows) if step.rows is None else step.rows[:, None], slice(None), step.slots)
+            for step in steps
+        )
+        for own, others in ((self.keys, other.keys), (self.values, other.values)):
+            own[target][here] = others[source][there].to(self.device)
 
     def place(self, step: Step) -> None:
         """Remember which positions a step puts into its slots."""

@@ -15,15 +15,15 @@ from models.step import Step
 
 class SlotCache:
     """What an attention module takes for its KV cache: stores K,V in the step's slots, returns what may be
-    seen."""
+    seen. `first`: the module's number of the cache's first layer."""
 
-    def __init__(self, cache: KVCache, step: Step):
-        self.cache, self.step = cache, step
+    def __init__(self, cache: KVCache, step: Step, first: int):
+        self.cache, self.step, self.first = cache, step, first
 
     def update(self, key: Tensor, value: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Called by the attention module between its projections and its softmax."""
-        self.cache.write(layer, key, value, self.step)
-        return self.cache.read(layer, self.step)
+        self.cache.write(layer - self.first, key, value, self.step)
+        return self.cache.read(layer - self.first, self.step)
 
 
 class _Stored(Exception):
@@ -34,14 +34,14 @@ class StoreOnly(SlotCache):
     """Stores K,V and leaves the attention module: the way to a fused projection's K,V on its own terms."""
 
     def update(self, key: Tensor, value: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        self.cache.write(layer, key, value, self.step)
+        self.cache.write(layer - self.first, key, value, self.step)
         raise _Stored
 
 
-def store_only(attention: nn.Module, hidden: Tensor, cache: KVCache, step: Step, **arguments: Any) -> None:
+def store_only(attention: nn.Module, hidden: Tensor, cache: StoreOnly, **arguments: Any) -> None:
     """Run an attention module up to the point where its K,V are stored."""
     try:
-        attention(hidden, **{cache_keyword(attention): StoreOnly(cache, step)}, **arguments)
+        attention(hidden, **{cache_keyword(attention): cache}, **arguments)
     except _Stored:
         return
     raise AssertionError(f"{type(attention).__name__} did not store its K,V in the cache it was given")

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.compat import SlotCache, as_argument, cache_keyword, rotate, store_only
+from models.compat import SlotCache, StoreOnly, as_argument, cache_keyword, rotate, store_only
 from models.families import Family
 from models.layers import Layer, Rotary
 from models.step import Step
@@ -56,6 +56,8 @@ class HFLayer(Layer):
             self._attention_last, self._ffn_last = norms
         self._attention_post, self._ffn_post = call(family.attention_post_norm), call(family.ffn_post_norm)
         self._parallel = family.parallel_residual(config)
+        # What the module calls its layer, less what its cache does.
+        self._first = self._attention.layer_idx - index
         self._rotary = rotary
         self._cache_keyword = cache_keyword(self._attention)
         self._family = family
@@ -74,7 +76,7 @@ class HFLayer(Layer):
 
     def _slots(self, step: Step) -> SlotCache:
         if "slots" not in step.derived:
-            step.derived["slots"] = SlotCache(self._cache(), step)
+            step.derived["slots"] = SlotCache(self._cache(), step, self._first)
         return step.derived["slots"]
 
     def _attended(self, state: Tensor, step: Step) -> Tensor:
@@ -106,7 +108,7 @@ class HFLayer(Layer):
         family, rotary = self._family, self._rotary(state, step) if self._rotary else None
         if family.packed_qkv:
             rest = {"position_embeddings": rotary, "attention_mask": None}
-            store_only(self._attention, normed, self._cache(), step, **rest)
+            store_only(self._attention, normed, StoreOnly(self._cache(), step, self._first), **rest)
             return
         shape = (*state.shape[:-1], -1, self._attention.head_dim)
         key = self._part(family.key)(normed).view(shape)

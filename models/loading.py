@@ -6,6 +6,8 @@ import importlib.util
 import json
 import os
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 
 from models.compat import attention_implementation, complete_model
+from models.devices import Part, spread
 from models.dtypes import resolve_dtype
 from models.errors import ModelError, first_line
 from models.families import family_of
@@ -60,14 +63,21 @@ class EngineConfig:
     compile : bool
         Compile the decode steps of fused layers. On a CPU into programs: half a minute once a machine and
         model, and a C++ compiler. On a GPU record them as CUDA graphs.
+    device_map : str or None
+        auto: spread the layers over all GPUs that are visible; None: all on one device.
     """
 
     layer: str = "auto"
     compile: bool = False
+    device_map: str | None = None
 
     def __post_init__(self) -> None:
         if self.layer not in ("auto", "fused", "hf"):
             raise ModelError(f"engine.layer={self.layer} is unknown; choose auto, fused or hf")
+        if self.device_map not in (None, "auto"):
+            raise ModelError(f"engine.device_map={self.device_map} is unknown; choose auto or null")
+        if self.compile and self.device_map is not None:
+            raise ModelError("engine.compile=true records one device; leave engine.device_map=null")
 
 
 @dataclass(frozen=True)
@@ -202,7 +212,9 @@ def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: E
             attn_implementation=attention_implementation(hf_config.get_text_config()),
             **common,
         )
-        model = _owned(model.eval().requires_grad_(False).to(target))
+        model = model.eval().requires_grad_(False)
+        parts = _spread(model, engine, target)
+        model = _owned(model if parts else model.to(target))
     except ModelError:
         raise
     # RuntimeError: shapes that disagree with the config, or a model that does not fit the device.
@@ -210,9 +222,21 @@ def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: E
         raise ModelError(f"model {config.path} cannot be loaded: {first_line(error)}") from error
     if local is None:
         revision = getattr(model.config, "_commit_hash", None) or revision
-    stack = compiled_stack(model, engine.layer) if engine.compile else Stack(model, engine.layer)
+    opened = compiled_stack if engine.compile else partial(Stack, parts=parts)
+    stack = opened(model, engine.layer)
     _give_back()
     return LoadedModel(stack, tokenizer, end_tokens(model, tokenizer), revision)
+
+
+def _spread(model: Any, engine: EngineConfig, home: torch.device) -> list[Part]:
+    """Spread a model over the GPUs if that is asked for and there are several; empty: it is one device's."""
+    others = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    if engine.device_map is None or home.type != "cuda" or len(others) < 2:
+        return []
+    first = torch.device("cuda", home.index or 0)
+    family = family_of(model.config.get_text_config())
+    layers = attrgetter(family.layers)(model)
+    return spread(model, layers, [first, *(device for device in others if device != first)])
 
 
 def _check_json(folder: Path) -> None:

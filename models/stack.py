@@ -1,5 +1,6 @@
 """A causal LM opened into sub-layers."""
 
+from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from models.cache import KVCache, whole_blocks
 from models.compiled import CompiledLayer
 from models.counters import Counters
+from models.devices import AwayLayer, Part, SplitCache, copied
 from models.errors import ModelError
 from models.families import Family, family_of, kind_of, window_of
 from models.fused import FusedLayer, unfusable
@@ -33,6 +35,8 @@ class Stack:
         Fused layers whose decode steps are compiled; for a CPU.
     recorder : Recorder or None
         Records the decode steps of fused layers and plays them back; for a GPU.
+    parts : sequence of Part
+        How the model's layers lie on several devices, the model's own first; empty: all on that.
 
     Attributes
     ----------
@@ -41,7 +45,7 @@ class Stack:
     layers : list of Layer
     layer_name : str
         Their implementation: fused, compiled, graphed or hf.
-    cache : KVCache
+    cache : KVCache or SplitCache
         In use by the current batch; see `reserve`.
     counters : Counters
     uniform_kv : bool
@@ -49,7 +53,13 @@ class Stack:
     """
 
     def __init__(
-        self, model: Any, layer: str = "auto", *, compiled: bool = False, recorder: Recorder | None = None
+        self,
+        model: Any,
+        layer: str = "auto",
+        *,
+        compiled: bool = False,
+        recorder: Recorder | None = None,
+        parts: Sequence[Part] = (),
     ):
         config = model.config.get_text_config()
         family = family_of(config)
@@ -80,39 +90,59 @@ class Stack:
         more: dict[str, Any] = {}
         self._graphs: Graphs | None = None
         if compiled or recorder is not None:
-            _compilable(name)
+            _compilable(name, parts)
             name = "compiled" if recorder is None else "graphed"
         if recorder is not None:
             _recordable(config)
             self._graphs = more["graphs"] = Graphs(
-                recorder, config.hidden_size, self.dtype, self.device, cache=lambda: self.cache
+                recorder, config.hidden_size, self.dtype, self.device, cache=lambda: self.cache.parts[0]
             )
         self.layer_name = name
+        self._parts = tuple(parts) or (Part(self.device, len(modules)),)
+
+        self.layers: list[Layer] = []
         implementation: Any = _LAYERS[name]
-        self.layers: list[Layer] = [
-            implementation(
-                index,
-                module,
-                family,
-                config=config,
-                window=windows[index],
-                rotary=partial(self._rotary_tables, kinds[index]) if self._rotary else None,
-                cache=lambda: self.cache,
-                counters=self.counters,
-                **more,
+        for number, part in enumerate(self._parts):
+            first, rotary = (
+                len(self.layers),
+                self._rotary if number == 0 else copied(self._rotary, part.device),
             )
-            for index, module in enumerate(modules)
-        ]
+            place: dict[str, Any] = {"cache": partial(self._part_cache, number), "counters": self.counters}
+            for index in range(first, first + part.layers):
+                layer = implementation(
+                    index - first,
+                    modules[index],
+                    family,
+                    config=config,
+                    window=windows[index],
+                    rotary=partial(self._rotary_tables, rotary, kinds[index]) if rotary else None,
+                    **place,
+                    **more,
+                )
+                away = AwayLayer(index, layer, number, part.device, **place) if number else None
+                self.layers.append(away or layer)
         self._heads: int = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         self._width: int = (
             getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         )
-        self.cache: KVCache = self._new_cache(1, 1)
+        self.cache = self._new_cache(1, 1)
 
     # Made inside inference mode, a cache could not be written after it.
     @torch.inference_mode(False)
-    def _new_cache(self, rows: int, slots: int) -> KVCache:
-        return KVCache(len(self.layers), rows, self._heads, slots, self._width, self.dtype, self.device)
+    def _new_cache(self, rows: int, slots: int) -> KVCache | SplitCache:
+        caches = [
+            KVCache(part.layers, rows, self._heads, slots, self._width, self.dtype, part.device)
+            for part in self._parts
+        ]
+        return caches[0] if len(caches) == 1 else SplitCache(caches)
+
+    def _part_cache(self, part: int) -> KVCache:
+        return self.cache.parts[part]
+
+    @property
+    def devices(self) -> list[torch.device]:
+        """Where its layers are, the home first."""
+        return [part.device for part in self._parts]
 
     def reserve(self, rows: int, slots: int) -> None:
         """Begin new sequences: `rows` of them, with at most `slots` slots each."""
@@ -220,11 +250,12 @@ class Stack:
             if ffn:
                 layer.note_ffn(step.tokens)
 
-    def _rotary_tables(self, kind: str | None, hidden: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+    @staticmethod
+    def _rotary_tables(rotary: Any, kind: str | None, hidden: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         key = ("rotary", kind)
         if key not in step.derived:
             more = {} if kind is None else {"layer_type": kind}
-            step.derived[key] = self._rotary(hidden, position_ids=step.positions, **more)
+            step.derived[key] = rotary(hidden, position_ids=step.positions, **more)
         return step.derived[key]
 
     def bytes_read(self, purpose: str) -> float:
@@ -272,7 +303,12 @@ def _implementation(name: str, family: Family, config: Any, modules: Any) -> str
     return "fused" if name != "hf" and obstacle is None else "hf"
 
 
-def _compilable(name: str) -> None:
+def _compilable(name: str, parts: Sequence[Part]) -> None:
+    if len(parts) > 1:
+        raise ModelError(
+            "engine.compile=true records one device, and these layers lie on several; "
+            "leave engine.compile=false or engine.device_map=null"
+        )
     if name != "fused":
         raise ModelError(
             "engine.compile=true needs fused layers, and this model runs on those of transformers; "

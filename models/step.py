@@ -123,6 +123,22 @@ class Step:
             self.derived[key] = (rows, selected)
         return self.derived[key][1]
 
+    def away(self, part: int, device: torch.device) -> "Step":
+        """The same pass for the layers of a part that lies on another device; part 0 is the home."""
+        if part == 0:
+            return self
+        key = ("away", part)
+        if key not in self.derived:
+            self.derived[key] = replace(
+                self,
+                positions=self.positions.to(device),
+                slots=self.slots.to(device),
+                visible=None if self.visible is None else self.visible.to(device),
+                rows=None if self.rows is None else self.rows.to(device),
+                derived={},
+            )
+        return self.derived[key]
+
     def explicit(self) -> Tensor:
         """`visible` written out, also where it is None."""
         if self.visible is not None:

@@ -271,11 +271,11 @@ class Execution:
             self.method.load_state(records[-1]["state"])
         self._warm_up()
         setup_s = time.monotonic() - started
-        energy = resources.EnergyMeter(self.model.stack.device)
+        energy = resources.EnergyMeter(self.model.stack.devices)
         rows += self._answer({row["example_id"] for row in rows})
         wall_s = spent + time.monotonic() - started
         facts = {**self._facts(), "setup_s": setup_s, "wall_s": wall_s, **energy.facts(resumed=bool(records))}
-        facts |= {"halved_batches": self._halved, **resources.peak_memory(self.model.stack.device)}
+        facts |= {"halved_batches": self._halved, **resources.peak_memory(self.model.stack.devices)}
         if give_entailment(self.task):
             rows = [row | scored(self.task, row) for row in rows]
         metrics = summarise(rows, facts, seed=self.job.settings.seed)
@@ -366,7 +366,7 @@ class Execution:
             "batch_policy": method.batch_policy,
             "skip_in_prefill": False,
             "dtype": str(stack.dtype).removeprefix("torch."),
-            "device": resources.device_name(stack.device),
+            "device": resources.device_name(stack.devices),
             "threads": torch.get_num_threads(),
             "batch_size": job.settings.batch_size,
             "max_new_tokens": self.decoding.max_new_tokens,

@@ -29,7 +29,8 @@ def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str,
             for name, value in dataclasses.asdict(job.task).items()
             if name not in job.task.SCORING
         },
-        "engine": dataclasses.asdict(job.engine),
+        # Without what is not said, so that an option that is new does not rename every run.
+        "engine": {key: value for key, value in dataclasses.asdict(job.engine).items() if value is not None},
         "dtype": str(resolve_dtype(settings.dtype, device)).removeprefix("torch."),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),

@@ -1,40 +1,49 @@
 """Memory and energy, null where they cannot be known."""
 
 import resource
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 
-def device_name(device: torch.device) -> str:
-    """A device in words."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+def device_name(devices: Sequence[torch.device]) -> str:
+    """The devices of a model in words."""
+    counts = Counter(torch.cuda.get_device_name(one) if one.type == "cuda" else "cpu" for one in devices)
+    return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())
 
 
-def peak_memory(device: torch.device) -> dict[str, Any]:
-    """Peak memory: CUDA's own count, else the process's, named so."""
-    if device.type == "cuda":
-        return {"peak_memory_bytes": torch.cuda.max_memory_allocated(device), "peak_memory_kind": "cuda"}
+def peak_memory(devices: Sequence[torch.device]) -> dict[str, Any]:
+    """Peak memory: CUDA's own count, of all devices together, else the process's, named so."""
+    if devices[0].type == "cuda":
+        peak = sum(torch.cuda.max_memory_allocated(device) for device in devices)
+        return {"peak_memory_bytes": peak, "peak_memory_kind": "cuda"}
     # Linux counts in KiB.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"peak_memory_bytes": peak, "peak_memory_kind": "process"}
 
 
 class EnergyMeter:
-    """Energy of a CUDA device since construction, by NVML's own counter; nothing elsewhere."""
+    """Energy of CUDA devices since construction, by NVML's own counter; nothing elsewhere."""
 
-    def __init__(self, device: torch.device):
-        self._device = device
+    def __init__(self, devices: Sequence[torch.device]):
+        self._devices = devices
         self._start = self._joules()
 
     def _joules(self) -> float | None:
-        if self._device.type != "cuda":
+        joules = [self._joules_of(device) for device in self._devices]
+        return None if None in joules else sum(one for one in joules if one is not None)
+
+    @staticmethod
+    def _joules_of(device: torch.device) -> float | None:
+        if device.type != "cuda":
             return None
         try:
             import pynvml
 
             pynvml.nvmlInit()
-            uuid = f"GPU-{torch.cuda.get_device_properties(self._device).uuid}"
+            uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
             return pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByUUID(uuid)) / 1000
         except ImportError:
             return None

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import cells
-from analysis.tables import UNKNOWN, records_of
+from analysis.tables import records_of
 from runners.statistics import clustered_mean_interval
 
 _MEANS = ("quality", "full_quality", "collapsed", "hallucinated", "full_hallucinated")
@@ -56,12 +56,12 @@ def category_text(values: pd.DataFrame) -> pd.DataFrame:
             "category": one["category"],
             "method": one["method"],
             "answers": str(one["answers"]),
-            "quality": _fixed(one["quality"]),
-            "full": _fixed(one["full_quality"]),
+            "quality": cells.number(one["quality"]),
+            "full": cells.number(one["full_quality"]),
             "difference": cells.interval(one["difference"], one["difference_lo"], one["difference_hi"]),
-            "collapsed": _share(one["collapsed"]),
-            "hallucinated": _share(one["hallucinated"]),
-            "full hallucinated": _share(one["full_hallucinated"]),
+            "collapsed": cells.percent(one["collapsed"]),
+            "hallucinated": cells.percent(one["hallucinated"]),
+            "full hallucinated": cells.percent(one["full_hallucinated"]),
         }
         for one in records_of(values)
     )
@@ -80,7 +80,7 @@ def score_values(samples: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
 def score_text(values: pd.DataFrame) -> pd.DataFrame:
     """A frame of `score_values` as text."""
     columns = ["task", "score", "method", "mean", "full"]
-    numbers = {name: values[name].map(_fixed) for name in ("mean", "full")}
+    numbers = {name: values[name].map(cells.number) for name in ("mean", "full")}
     return values.assign(**numbers)[columns]
 
 
@@ -93,11 +93,3 @@ def _means(samples: pd.DataFrame, column: str, name: str) -> pd.DataFrame:
         return pd.DataFrame(columns=["task", "run_id", "score", name], dtype="object")
     means = scores.groupby(level=["task", "run_id"]).mean().rename_axis(columns="score")
     return means.stack().dropna().rename(name).reset_index()
-
-
-def _fixed(value: float | None) -> str:
-    return UNKNOWN if value is None or pd.isna(value) else f"{value:.3f}"
-
-
-def _share(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{100 * value:.0f} %"

@@ -5,16 +5,24 @@ import pandas as pd
 from analysis.tables import UNKNOWN
 
 
+def number(value: float | None, form: str = "{:.3f}") -> str:
+    """Write a number."""
+    return UNKNOWN if value is None or pd.isna(value) else form.format(value)
+
+
+def percent(value: float | None) -> str:
+    """Write a share."""
+    return number(value if value is None else 100 * value, "{:.0f} %")
+
+
 def mean(values: pd.Series, form: str = "{:.3f}") -> str:
     """Write the mean of the values that are known."""
-    values = values.dropna()
-    return UNKNOWN if values.empty else form.format(values.astype(float).mean())
+    return number(values.astype(float).mean(), form)
 
 
 def share(values: pd.Series) -> str:
     """Write how many of the values that are known are true, in per cent."""
-    values = values.dropna()
-    return UNKNOWN if values.empty else f"{100 * values.astype(float).mean():.0f} %"
+    return percent(values.astype(float).mean())
 
 
 def interval(estimate: float | None, lo: float | None, hi: float | None, form: str = "{:+.3f}") -> str:

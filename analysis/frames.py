@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runners.schema import JUDGEMENTS, METRICS, SAMPLES, metrics_record, metrics_table
+from runners.schema import JUDGEMENTS, METRICS, SAMPLES, completed, metrics_record, metrics_table
 
 
 class AnalysisError(Exception):
@@ -101,15 +101,8 @@ def _samples(path: Path, schema: pa.Schema) -> pa.Table:
     with _naming(path):
         file = pq.ParquetFile(path)
         there = set(file.schema_arrow.names)
-        table = file.read([name for name in schema.names if name in there], use_threads=False)
-        if table.schema == schema:
-            return table
-        # A run of an earlier version lacks columns.
-        filled = [
-            table[field.name].cast(field.type) if field.name in there else pa.nulls(len(table), field.type)
-            for field in schema
-        ]
-        return pa.Table.from_arrays(filled, schema=schema)
+        known = [name for name in schema.names if name in there]
+        return completed(file.read(known, use_threads=False), schema)
 
 
 def _record(path: Path) -> dict[str, Any]:

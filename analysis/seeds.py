@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from runners.schema import FLOAT, METRICS, setting
+from runners.schema import FLOAT, METRICS, method_parameters, setting
 
 Record = dict[str, Any]
 
@@ -48,7 +48,7 @@ def pooled(records: Iterable[Record]) -> list[Record]:
 
 def _alike(record: Record) -> tuple[str, ...]:
     """What runs that differ in their seed share."""
-    parameters = _parameters(record)
+    parameters = method_parameters(record)
     if record.get("target_skip") is not None:
         # What was asked for is the same, also where every seed has its own answer.
         parameters.pop(str(record.get("solved_parameter")), None)
@@ -71,12 +71,7 @@ def _mean_of(group: list[Record]) -> Record:
             found |= {LOWEST.format(name): min(values), HIGHEST.format(name): max(values)}
     if found.get("solved_value") != first.get("solved_value"):
         # Every seed has its own answer; what was asked for is the same.
-        parameters = {**_parameters(first), first["solved_parameter"]: None}
+        parameters = {**method_parameters(first), first["solved_parameter"]: None}
         found |= {"solved_parameter": "target_skip", "solved_value": first["target_skip"]}
         found["method_params"] = json.dumps(parameters)
     return {**found, SEEDS: len(group)}
-
-
-def _parameters(record: Record) -> Record:
-    given: Record = json.loads(record.get("method_params") or "{}")
-    return given

@@ -1,17 +1,15 @@
 """The table of a comparison: which runs stand beside each other, and what is said of them."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
 import pandas as pd
 
 from analysis.seeds import HIGHEST, LOWEST, SEEDS, pooled
-from runners.schema import setting, settings_apart
+from runners.schema import method_parameters, setting, settings_apart
 from runners.statistics import corrected_p_values
 
 UNKNOWN = "–"
@@ -59,7 +57,7 @@ def method(record: Record, among: Sequence[Record]) -> str:
 
     A star marks a method whose paper trains the model, where nobody did.
     """
-    given, solved = dict(parameters(record)), record.get("solved_parameter")
+    given, solved = method_parameters(record), record.get("solved_parameter")
     if solved and record.get("solved_value") is not None:
         given[solved] = record["solved_value"]
     names = [name for name in (solved, *_differing(record, among)) if name in given]
@@ -70,7 +68,7 @@ def method(record: Record, among: Sequence[Record]) -> str:
 
 def point_label(record: Record, among: Sequence[Record]) -> str:
     """What tells a run from the others of its method, in few letters: values alone, the skip first."""
-    given = parameters(record)
+    given = method_parameters(record)
     asked = record.get("target_skip") if record.get("solved_parameter") else None
     values = [asked, *(given[name] for name in _differing(record, among))]
     return " ".join(_short(value) for value in values if value is not None)
@@ -79,23 +77,13 @@ def point_label(record: Record, among: Sequence[Record]) -> str:
 def _differing(record: Record, among: Sequence[Record]) -> list[str]:
     """Parameters in which runs of the same method differ, without the skip asked for and what it solves."""
     aside = {"target_skip", record.get("solved_parameter")}
-    given = parameters(record)
-    others = {other.get("method_params") for other in among if other["method"] == record["method"]}
-    parsed = [_parsed(text or "{}") for text in others]
+    given = method_parameters(record)
+    # Few texts among many runs.
+    alike = {other.get("method_params"): other for other in among if other["method"] == record["method"]}
+    parsed = [method_parameters(other) for other in alike.values()]
     return [
         name for name in given if name not in aside and any(one.get(name) != given[name] for one in parsed)
     ]
-
-
-def parameters(record: Record) -> Record:
-    """The method's parameters."""
-    return _parsed(record.get("method_params") or "{}")
-
-
-@lru_cache(maxsize=4096)
-def _parsed(text: str) -> Record:
-    given = json.loads(text)
-    return given if isinstance(given, dict) else {}
 
 
 def preferred(record: Record) -> str:

@@ -275,7 +275,8 @@ class Execution:
         rows += self._answer({row["example_id"] for row in rows})
         wall_s = spent + time.monotonic() - started
         facts = {**self._facts(), "setup_s": setup_s, "wall_s": wall_s, **energy.facts(resumed=bool(records))}
-        facts |= {"halved_batches": self._halved, **resources.peak_memory(self.model.stack.devices)}
+        facts |= {"halved_batches": self._halved, "jobs_at_once": resources.jobs_at_once()}
+        facts |= resources.peak_memory(self.model.stack.devices)
         if give_entailment(self.task):
             rows = [row | scored(self.task, row) for row in rows]
         metrics = summarise(rows, facts, seed=self.job.settings.seed)

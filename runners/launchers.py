@@ -11,7 +11,7 @@ import torch
 
 from runners.errors import RunError
 from runners.job_process import run_here
-from runners.notices import say
+from runners.resources import JOBS_AT_ONCE
 from runners.slurm import SlurmConfig, submit, watch
 from runners.study import Study
 
@@ -80,11 +80,10 @@ class Joblib:
             )
         if gpus:
             return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:count]]
-        if count > 1:
-            say(f"{count} jobs at a time share this processor: their speeds are not to be quoted")
         # Threads of several processes on one core wait for each other.
         share = str(max(1, (os.cpu_count() or 1) // count))
-        return [{"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", share)} for _ in range(count)]
+        threads = os.environ.get("OMP_NUM_THREADS", share)
+        return [{"OMP_NUM_THREADS": threads, JOBS_AT_ONCE: str(count)} for _ in range(count)]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Memory and energy, null where they cannot be known."""
 
+import os
 import resource
 from collections import Counter
 from collections.abc import Sequence
@@ -7,11 +8,18 @@ from typing import Any
 
 import torch
 
+JOBS_AT_ONCE = "SKIPBENCH_JOBS_AT_ONCE"
+
 
 def device_name(devices: Sequence[torch.device]) -> str:
     """The devices of a model in words."""
     counts = Counter(torch.cuda.get_device_name(one) if one.type == "cuda" else "cpu" for one in devices)
     return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())
+
+
+def jobs_at_once() -> int:
+    """Jobs of a study that share this processor; who starts several says so to each."""
+    return int(os.environ.get(JOBS_AT_ONCE, 1))
 
 
 def peak_memory(devices: Sequence[torch.device]) -> dict[str, Any]:

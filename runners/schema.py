@@ -10,7 +10,7 @@ import math
 import numbers
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,8 @@ METRICS = _schema(
     (FLOAT, "baseline_drift"),
     # Batches that did not fit into memory and were answered in two halves.
     (INT, "halved_batches"),
+    # Jobs of a study that shared the processor.
+    (INT, "jobs_at_once"),
 )
 
 # A judge's verdicts, in `judgements-<judge>.parquet`.
@@ -155,6 +157,20 @@ SETTING = (
     "temperature",
     "engine_layer",
 )
+
+
+def method_parameters(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the method's parameters of a metrics record; a record without any that can be read has none."""
+    return dict(_parsed(record.get("method_params") or "{}"))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        given = json.loads(text)
+    except ValueError:
+        return {}
+    return given if isinstance(given, dict) else {}
 
 
 def setting(record: Mapping[str, Any]) -> tuple[str, ...]:
@@ -206,13 +222,27 @@ def read_samples(path: Path | str) -> pa.Table:
     table = pq.read_table(path, partitioning=None)
     if unknown := [name for name in table.column_names if name not in SAMPLES.names]:
         raise ValueError(f"{path}: unknown column {unknown[0]!r}")
+    return completed(table, SAMPLES)
+
+
+def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with exactly the columns of a schema; those that it lacks are null.
+
+    A run of an earlier version lacks some.
+
+    Raises
+    ------
+    ArrowException
+        A column does not fit.
+    """
+    if table.schema == schema:
+        return table
+    there = set(table.column_names)
     columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(len(table), field.type)
-        for field in SAMPLES
+        table[field.name].cast(field.type) if field.name in there else pa.nulls(len(table), field.type)
+        for field in schema
     ]
-    return pa.Table.from_arrays(columns, schema=SAMPLES)
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def sample_rows(table: pa.Table) -> list[dict[str, Any]]:

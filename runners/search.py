@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 
@@ -108,15 +109,26 @@ class Search:
 
         Raises
         ------
+        RunError
+            Another process is at it, or the launcher does not wait for its jobs.
         KeyboardInterrupt
             The search was asked to stop.
         """
+        try:
+            with FileLock(self.study.folder / "search.lock", timeout=0):
+                self._search(launcher, program)
+        except Timeout as held:
+            raise RunError(f"another process is searching in {self.study.folder}; wait for it") from held
+
+    def _search(self, launcher: Launcher, program: Path) -> None:
         self._again()
         left = self._config.n_trials - len(self._finished())
         while left > 0:
             trials = [self._trials.ask(self._space) for _ in range(min(left, self._config.n_jobs))]
             numbers = [self.study.number_of([*self._fixed, *_words(trial.params)]) for trial in trials]
             launcher.run(self.study, list(dict.fromkeys(numbers)), program)
+            if any(self.study.status(number).state in ("waiting", "running") for number in numbers):
+                raise RunError("a search has to see its trials end; leave hydra.launcher.wait=true")
             for trial, number in zip(trials, numbers, strict=True):
                 self._trials.tell(trial, *self._learnt(number))
             left -= len(trials)

@@ -1,11 +1,10 @@
 """The rows of the table: what each is called, and how its numbers are written."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runners.schema import settings_apart
+from runners.schema import method_parameters, settings_apart
 
 UNKNOWN = "–"
 Record = Mapping[str, Any]
@@ -120,9 +119,9 @@ def heading(record: Record, among: Sequence[Record]) -> list[str]:
     """
     method = str(record.get("method") or UNKNOWN)
     name = record.get("solved_parameter")
-    parameters = _parameters(record)
+    parameters = method_parameters(record)
     if not name:
-        others = [_parameters(other) for other in among if other.get("method") == record.get("method")]
+        others = [method_parameters(other) for other in among if other.get("method") == record.get("method")]
         changed = [key for key in parameters if any(other.get(key) != parameters[key] for other in others)]
         name = next(iter(changed), None)
     if not name:
@@ -130,11 +129,3 @@ def heading(record: Record, among: Sequence[Record]) -> list[str]:
     value = record.get("solved_value")
     value = parameters.get(name) if value is None else value
     return [method, f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"]
-
-
-def _parameters(record: Record) -> dict[str, Any]:
-    try:
-        values = json.loads(record.get("method_params") or "{}")
-    except ValueError:
-        return {}
-    return values if isinstance(values, dict) else {}

@@ -10,10 +10,10 @@ _DRIFTED = 0.05
 
 def sentences(record: Record) -> list[str]:
     """Return what a metrics record says about quality and speed against the full model, one sentence each."""
-    halved = _halved(record.get("halved_batches"))
+    disturbed = [*_halved(record.get("halved_batches")), *_beside(record.get("jobs_at_once"))]
     if record.get("baseline") == "none":
-        return ["There is no full model to compare with (runner.baseline=none).", *halved]
-    found = [_quality(record), _speed(record), *_drift(record), *halved]
+        return ["There is no full model to compare with (runner.baseline=none).", *disturbed]
+    found = [_quality(record), _speed(record), *_drift(record), *disturbed]
     if note := record.get("speed_note"):
         found.append(f"Note: {note}.")
     if record.get("untrained_ablation"):
@@ -34,6 +34,12 @@ def _halved(batches: int | None) -> list[str]:
         return []
     counted = f"{batches} batches" if batches > 1 else "1 batch"
     return [f"{counted} did not fit into memory: answered in halves, at the speed of smaller batches."]
+
+
+def _beside(jobs: int | None) -> list[str]:
+    if jobs is None or jobs < 2:
+        return []
+    return [f"{jobs} jobs shared the processor: quote no speed of it."]
 
 
 def _quality(record: Record) -> str:

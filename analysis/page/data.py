@@ -8,14 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.frames import finished_runs
+from analysis.frames import finished_runs, unfinished_runs
 from analysis.page.answers import CHANGES, COLUMNS, Texts, answer_rows, most_answers
-from analysis.tables import parameters, run_names, settings
-from runners.statistics import corrected_p_values
+from analysis.tables import HOLM, SIGNIFICANT, run_names, settings
+from runners.schema import method_parameters
 
 Record = dict[str, Any]
 
-SIGNIFICANT = 0.05
 METRICS = (
     *("method", "task", "quality_metric", "untrained_ablation", "lossless", "speed_note", "judge"),
     *("quality", "quality_lo", "quality_hi", "full_quality"),
@@ -63,11 +62,11 @@ def gather(root: Path | str, metrics: pd.DataFrame, samples: pd.DataFrame) -> St
     for title, records in settings(metrics):
         names = run_names(records)
         records.sort(key=lambda one: (one["method"] or "", one["realised_skip_weighted"] or 0))
-        for record, p in zip(records, corrected_p_values(records), strict=True):
+        for record in records:
             run_id = record["run_id"]
             rows, counts = answer_rows(answers_of.get(run_id, samples.iloc[:0]), texts, most)
             answers.append(rows)
-            runs.append(_run(record, names.get(run_id, record["method"]), p, len(groups), counts))
+            runs.append(_run(record, names.get(run_id, record["method"]), len(groups), counts))
         groups.append(_group(title, records))
     summary = {
         "about": _about(Path(root), runs, metrics),
@@ -79,7 +78,7 @@ def gather(root: Path | str, metrics: pd.DataFrame, samples: pd.DataFrame) -> St
     return Study(summary, texts.all(), answers)
 
 
-def difference(record: Record, p_holm: float | None) -> str | None:
+def difference(record: Record) -> str | None:
     """Return what a run's difference in quality to the full model amounts to.
 
     "lower" or "higher": significant after Holm's correction. "perhaps lower" or "perhaps higher": its limits
@@ -88,17 +87,15 @@ def difference(record: Record, p_holm: float | None) -> str | None:
     delta, lo, hi = (record.get(f"quality_delta{end}") for end in ("", "_lo", "_hi"))
     if record.get("lossless") or not delta:
         return None
-    direction = "lower" if delta < 0 else "higher"
+    direction, p_holm = "lower" if delta < 0 else "higher", record.get(HOLM)
     if p_holm is not None and p_holm < SIGNIFICANT:
         return direction
     return f"perhaps {direction}" if lo is not None and hi is not None and (lo > 0 or hi < 0) else None
 
 
-def _run(
-    record: Record, name: str | None, p_holm: float | None, group: int, counts: dict[str, int]
-) -> Record:
+def _run(record: Record, name: str | None, group: int, counts: dict[str, int]) -> Record:
     method = record["method"] or "unnamed method"
-    given = parameters(record)
+    given = method_parameters(record)
     return {
         **{metric: _number(record.get(metric)) for metric in METRICS},
         "run_id": record["run_id"],
@@ -108,8 +105,8 @@ def _run(
         "telling": (name or "").removeprefix(method).removeprefix("*").removeprefix(" (").removesuffix(")"),
         "parameters": ", ".join(f"{key}={_said(value)}" for key, value in sorted(given.items())),
         "setting": group,
-        "p_holm": _number(p_holm),
-        "difference": difference(record, p_holm),
+        "p_holm": _number(record[HOLM]),
+        "difference": difference(record),
         "counts": counts,
     }
 
@@ -143,7 +140,7 @@ def _about(root: Path, runs: list[Record], metrics: pd.DataFrame) -> Record:
         "Code": _distinct(metrics["code_revision"]),
         "Runs": [str(len(runs))],
         "Answers": [str(sum(sum(one["counts"].values()) for one in runs))],
-        "Not finished": [str(count)] if (count := _unfinished(root)) else [],
+        "Not finished": [str(count)] if (count := len(unfinished_runs(root))) else [],
     }
 
 
@@ -154,10 +151,6 @@ def _environment(run: Path) -> Record:
     except (OSError, ValueError):
         return {}
     return environment if isinstance(environment, dict) else {}
-
-
-def _unfinished(root: Path) -> int:
-    return sum(not (config.parent / "DONE").exists() for config in root.glob("*/config.yaml"))
 
 
 def _distinct(values: Iterable[Any]) -> list[str]:

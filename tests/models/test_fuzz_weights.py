@@ -5,19 +5,14 @@ import shutil
 import struct
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fuzzing import REPRODUCIBLE
 from models.errors import ModelError
 from models.loading import EngineConfig, ModelConfig, load_model
 from tiny_files import save_model, save_tokenizer, write_gguf
 
-REPRODUCIBLE = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
 JSON = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json")
 
 

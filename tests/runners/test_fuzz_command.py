@@ -7,10 +7,11 @@ from bench import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from fuzzing import REPRODUCIBLE
 from runners import launch
 from runners.configure import GROUPS, job_from
 from runners.errors import RunError
@@ -18,12 +19,6 @@ from runners.settings import Job
 from runners.user_errors import USER_ERRORS, one_line
 
 CONF = ROOT / "conf"
-REPRODUCIBLE = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
 MODEL = ("model=hub", "model.path=x", "logger=none")
 METHODS = sorted(file.stem for file in (CONF / "method").glob("*.yaml"))
 ODD = """null ??? -1 0 1 2.5 nan -inf 1e999 1e-320 true maybe '' ' ' [] {} [1,[2]] {a:{b:1}} [ { ' $ ${

@@ -14,6 +14,7 @@ from runners.errors import RunError
 from runners.execute import Finished
 from runners.job_process import run_here
 from runners.launchers import Joblib
+from runners.resources import JOBS_AT_ONCE
 from runners.study import Study
 
 # In the place of run.py: a job that waits for two others like it, and tells which device it has.
@@ -107,9 +108,9 @@ def test_the_processor_is_shared_out(monkeypatch):
     monkeypatch.setattr(launchers, "_gpus", lambda: [])
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert Joblib(4).places() == [{"OMP_NUM_THREADS": "2"}] * 4
+    assert Joblib(4).places() == [{"OMP_NUM_THREADS": "2", JOBS_AT_ONCE: "4"}] * 4
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert Joblib(4).places() == [{"OMP_NUM_THREADS": "1"}] * 4
+    assert Joblib(4).places()[0]["OMP_NUM_THREADS"] == "1"
 
 
 def test_more_jobs_than_gpus_and_no_job_at_all_are_refused(monkeypatch, command, bench):
@@ -132,6 +133,7 @@ def test_side_by_side_is_as_in_turn(bench, command):
         told = bench.overrides(*settings, f"results_dir={bench.folder / name}")
         status, out, err = command("-m", *launcher, *told)
         assert (status, err) == (0, "") and "3 jobs, 3 finished" in out
+        assert ("2 jobs shared the processor" in out) == (name == "side")
         runs = [path.parent for path in sorted((bench.folder / name).glob("*/DONE"))]
         found[name] = {run.name: [untimed(row) for row in rows_of(Finished({}, run, True))] for run in runs}
     assert len(found["turn"]) == 3 and found["turn"] == found["side"]

@@ -177,6 +177,7 @@ def test_control_characters_cannot_steer_the_terminal():
         ({"untrained_ablation": True}, "untrained ablation"),
         ({"baseline": "reuse", "baseline_drift": 1.12}, "The machine is 12% slower than when the full"),
         ({"baseline": "reuse", "baseline_drift": 0.8}, "20% faster"),
+        ({"jobs_at_once": 2}, "2 jobs shared the processor"),
     ],
 )
 def test_sentences_claim_what_the_intervals_allow(values, said):

@@ -166,6 +166,24 @@ def test_a_search_of_which_nothing_runs_ends(search, pretended):
     assert report_of(found.study).status == 1
 
 
+def test_one_process_at_a_time(search, pretended):
+    launcher, found = pretended(), search()
+
+    def another(done):
+        with pytest.raises(RunError, match="another process is searching in"):
+            search().run(pretended(), None)
+
+    launcher.before = another
+    found.run(launcher, None)
+    assert len(launcher.ran) == 6
+
+
+def test_a_launcher_that_does_not_wait_is_refused(search):
+    queued = SimpleNamespace(run=lambda study, numbers, program: None)
+    with pytest.raises(RunError, match=r"leave hydra.launcher.wait=true$"):
+        search().run(queued, None)
+
+
 def test_a_run_without_the_objective_has_failed(search, pretended):
     launcher = pretended(lambda job: {"quality": 0.5, "speedup": None})
     found = search()

@@ -5,19 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fuzzing import REPRODUCIBLE
 from tasks import registry
 from tasks.errors import DataError
 from tasks.judges.prompts import PromptBook
 
-REPRODUCIBLE = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
 TASKS = ("factoidqa", "mtbench", "summarization")
 FIELDS = """question answers answer id category question_id turns reference article highlights document
 summary qText utterance targetValue qId Question QuestionId Answer Value Aliases RawQuestion Parses Answers

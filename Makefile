@@ -19,7 +19,7 @@ pareto: $(PLOTS_READY)
 	$(BIN)/python run.py -m +experiment=pareto_cpu_full results_dir=results/pareto
 	for part in pareto_cpu pareto_cpu_early_exit pareto_cpu_tasks pareto_cpu_tasks_early_exit pareto_cpu_lossless; do \
 		$(BIN)/python run.py -m +experiment=$$part results_dir=results/pareto; \
-		status=$$?; if [ $$status -ne 0 ] && [ $$status -ne 2 ]; then exit $$status; fi; \
+		status=$$?; if [ $$status -gt 2 ]; then exit $$status; fi; \
 	done
 	$(BIN)/python -m analysis report results/pareto
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from analysis.tables import Record
+from runners.schema import DRIFTED
 
 _NEEDED = {
     "quality": "quality",
@@ -24,7 +25,7 @@ def notes(settings: Sequence[tuple[str, list[Record]]], unfinished: Sequence[Pat
     """
     found = [*_left_out(unfinished)]
     for title, runs in settings:
-        said = [*_revisions(runs), *_alone(runs), *_unknown(runs)]
+        said = [*_revisions(runs), *_disturbed(runs), *_alone(runs), *_unknown(runs)]
         found += [f"{title}: {sentence}" for sentence in said]
     return found
 
@@ -45,6 +46,23 @@ def _revisions(runs: Sequence[Record]) -> Iterable[str]:
             f"the runs come from {len(revisions)} revisions of the code ({', '.join(revisions)}); "
             "differences between them may be the code's. force=true runs one again."
         )
+
+
+def _disturbed(runs: Sequence[Record]) -> Iterable[str]:
+    beside = sum((run.get("jobs_at_once") or 1) > 1 for run in runs)
+    if beside:
+        yield f"{_runs(beside)} not alone on the processor: no speed of theirs is to be quoted."
+    drifts = [run["baseline_drift"] for run in runs if _drifted(run)]
+    if drifts:
+        yield (
+            f"{_runs(len(drifts))} timed while the full model would have taken {min(drifts):.2f} to "
+            f"{max(drifts):.2f} of the time that it is given; the speedup on the same tokens times both."
+        )
+
+
+def _drifted(run: Record) -> bool:
+    drift = run.get("baseline_drift")
+    return run.get("baseline") == "reuse" and drift is not None and abs(drift - 1) >= DRIFTED
 
 
 def _alone(runs: Sequence[Record]) -> Iterable[str]:

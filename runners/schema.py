@@ -141,6 +141,9 @@ JUDGEMENTS = _schema(
     (INT, "prompt_tokens completion_tokens"),
 )
 
+# A machine's times differ by less from minute to minute; of `baseline_drift`.
+DRIFTED = 0.05
+
 # What two runs must share to stand in one table.
 SETTING = (
     "model",

@@ -220,7 +220,9 @@ def _distribution(override: Override) -> "optuna.distributions.BaseDistribution"
 
 def _words(params: dict[str, Any]) -> list[str]:
     """The overrides of a trial; six digits tell two settings apart, and can be read."""
-    return [
-        f"{key}={value:.6g}" if isinstance(value, float) else f"{key}={value}"
-        for key, value in params.items()
-    ]
+    return [f"{key}={_rounded(value)}" for key, value in params.items()]
+
+
+def _rounded(value: Any) -> Any:
+    # A whole number stays a float: where a share is meant, 1 would be one layer.
+    return float(f"{value:.6g}") if isinstance(value, float) else value

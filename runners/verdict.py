@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from runners.schema import DRIFTED
+
 Record = Mapping[str, Any]
-# A machine's times differ by less from minute to minute.
-_DRIFTED = 0.05
 
 
 def sentences(record: Record) -> list[str]:
@@ -23,7 +23,7 @@ def sentences(record: Record) -> list[str]:
 
 def _drift(record: Record) -> list[str]:
     drift = record.get("baseline_drift")
-    if record.get("baseline") != "reuse" or drift is None or abs(drift - 1) < _DRIFTED:
+    if record.get("baseline") != "reuse" or drift is None or abs(drift - 1) < DRIFTED:
         return []
     changed = f"{abs(drift - 1):.0%} {'slower' if drift > 1 else 'faster'}"
     return [f"The machine is {changed} than when the full model answered: quote the replay's speedup."]

@@ -124,6 +124,20 @@ class TestNotWhole:
         write_run(tmp_path, "unified", 0.25)
         assert notes(settings(load_metrics(tmp_path)), []) == []
 
+    def test_what_disturbed_the_clocks_is_said(self):
+        known = {"quality": 0.5, "speedup": 1.2, "new_hallucination_rate": 0.1, "baseline": "reuse"}
+        runs = [
+            {**known, "method": "ffnskip", "baseline_drift": 1.2},
+            {**known, "method": "unified", "baseline_drift": 0.9, "jobs_at_once": 1},
+            {**known, "method": "shortgpt", "baseline_drift": 1.04, "jobs_at_once": 3},
+            {**known, "method": "drop_last", "baseline_drift": 2.0, "baseline": "paired"},
+        ]
+        beside, drifted = notes([("a table", runs)], [])
+        assert beside == ("a table: 1 run is not alone on the processor: no speed of theirs is to be quoted.")
+        assert drifted.startswith(
+            "a table: 2 runs are timed while the full model would have taken 0.90 to 1.20"
+        )
+
     def test_without_a_baseline_the_reason_is_said(self, tmp_path, without_figures):
         no_full = [name for name in load_samples(tmp_path).columns if name.startswith("full_")]
         write_run(tmp_path, "ffnskip", 0.25, without=no_full, baseline="none")

@@ -70,6 +70,7 @@ def search(tmp_path):
 def test_trials_stay_in_the_space(search, pretended):
     launcher = pretended(lambda job: {"quality": 0.5, "speedup": 1.0})
     space = (
+        "e=range(0.5,1.5,0.5)",
         "limit=3",
         "a=int(interval(2,5))",
         "b=tag(log,interval(0.001,1))",
@@ -82,6 +83,7 @@ def test_trials_stay_in_the_space(search, pretended):
     for job in launcher.ran:
         assert job["limit"] == "3" and job["a"] in "2345" and 0.001 <= float(job["b"]) <= 1
         assert job["c"] in ("x", "y") and job["d"] in ("1", "4", "7")
+    assert {job["e"] for job in launcher.ran} == {"0.5", "1.0"}
     assert len({job["b"] for job in launcher.ran}) == 12
     assert sum(float(job["b"]) < 0.1 for job in launcher.ran) >= 4
 

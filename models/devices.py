@@ -88,11 +88,6 @@ class SplitCache:
         self.parts = tuple(parts)
         self._where = [(part, layer) for part, cache in enumerate(parts) for layer in range(len(cache.keys))]
 
-    @property
-    def valid(self) -> Tensor | None:
-        """Of the home's part."""
-        return self.parts[0].valid
-
     def begin(self, rows: int) -> None:
         for part in self.parts:
             part.begin(rows)
@@ -107,10 +102,6 @@ class SplitCache:
     def track_holes(self, filled: int) -> None:
         for part in self.parts:
             part.track_holes(filled)
-
-    def truncate(self, n: int) -> None:
-        for part in self.parts:
-            part.truncate(n)
 
     def keep(self, slots: Tensor, start: int) -> None:
         for part in self.parts:
@@ -144,15 +135,17 @@ def balanced(layers: int, layer_bytes: int, home_bytes: int, devices: Sequence[t
     Returns
     -------
     list of Part
-        The home first; it may have no layer. Devices that none is left for are not in it.
+        The home first. Devices that no layer is left for are not in it.
     """
     share = (home_bytes + layers * layer_bytes) / len(devices)
     parts, left = [], layers
     for number, device in enumerate(devices):
         room = share - (home_bytes if number == 0 else 0)
         last = number == len(devices) - 1
-        count = left if last else min(left, max(0, round(room / layer_bytes)))
-        if count or number == 0:
+        # One at least is at home, where transformers looks for how long its cache is.
+        least = 1 if number == 0 else 0
+        count = left if last else min(left, max(least, round(room / layer_bytes)))
+        if count:
             parts.append(Part(device, count))
         left -= count
     return parts

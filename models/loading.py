@@ -213,8 +213,8 @@ def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: E
             **common,
         )
         model = model.eval().requires_grad_(False)
-        parts = _spread(model, engine, target)
-        model = _owned(model if parts else model.to(target))
+        parts = _spread(model, devices_of(engine, target))
+        model = _owned(model)
     except ModelError:
         raise
     # RuntimeError: shapes that disagree with the config, or a model that does not fit the device.
@@ -228,15 +228,22 @@ def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: E
     return LoadedModel(stack, tokenizer, end_tokens(model, tokenizer), revision)
 
 
-def _spread(model: Any, engine: EngineConfig, home: torch.device) -> list[Part]:
-    """Spread a model over the GPUs if that is asked for and there are several; empty: it is one device's."""
-    others = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
-    if engine.device_map is None or home.type != "cuda" or len(others) < 2:
-        return []
+def devices_of(engine: EngineConfig, home: torch.device) -> list[torch.device]:
+    """The devices that a model is for, its home first: several only where that is asked for, on GPUs."""
+    if engine.device_map is None or home.type != "cuda":
+        return [home]
     first = torch.device("cuda", home.index or 0)
+    others = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    return [first, *(device for device in others if device != first)]
+
+
+def _spread(model: Any, devices: list[torch.device]) -> list[Part]:
+    """Spread a model over devices; empty: there is one, to which it moves as a whole."""
+    if len(devices) == 1:
+        model.to(devices[0])
+        return []
     family = family_of(model.config.get_text_config())
-    layers = attrgetter(family.layers)(model)
-    return spread(model, layers, [first, *(device for device in others if device != first)])
+    return spread(model, attrgetter(family.layers)(model), devices)
 
 
 def _check_json(folder: Path) -> None:

@@ -70,17 +70,14 @@ class Stack:
         self._embed: nn.Module = model.get_input_embeddings()
         self._head: nn.Linear = model.get_output_embeddings()
 
-        def part(path: str | None) -> Any:
+        def module_at(path: str | None) -> Any:
             return None if path is None else attrgetter(path)(model)
 
-        self._norm, self._rotary, self._positions = (
-            part(family.norm),
-            part(family.rotary),
-            part(family.positions),
-        )
-        self._project_in, self._project_out = part(family.project_in), part(family.project_out)
+        self._norm, self._rotary = module_at(family.norm), module_at(family.rotary)
+        self._positions = module_at(family.positions)
+        self._project_in, self._project_out = module_at(family.project_in), module_at(family.project_out)
         self._soft_cap: float | None = getattr(config, "final_logit_softcapping", None)
-        modules = part(family.layers)
+        modules = module_at(family.layers)
         self.counters = Counters(len(modules), self.device)
         windows = [window_of(config, index) for index in range(len(modules))]
         kinds = [kind_of(config, index) if family.rotary_by_kind else None for index in range(len(modules))]

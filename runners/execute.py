@@ -267,6 +267,7 @@ class Execution:
         rows = [row | scored(self.task, row) for record in records for row in record["rows"]]
         spent = sum(record["wall_s"] for record in records)
         self._halved = sum(record.get("halved", False) for record in records)
+        beside = max([resources.jobs_at_once(), *(record.get("jobs_at_once", 1) for record in records)])
         if records:
             self.method.load_state(records[-1]["state"])
         self._warm_up()
@@ -275,7 +276,7 @@ class Execution:
         rows += self._answer({row["example_id"] for row in rows})
         wall_s = spent + time.monotonic() - started
         facts = {**self._facts(), "setup_s": setup_s, "wall_s": wall_s, **energy.facts(resumed=bool(records))}
-        facts |= {"halved_batches": self._halved, "jobs_at_once": resources.jobs_at_once()}
+        facts |= {"halved_batches": self._halved, "jobs_at_once": beside}
         facts |= resources.peak_memory(self.model.stack.devices)
         if give_entailment(self.task):
             rows = [row | scored(self.task, row) for row in rows]
@@ -315,9 +316,8 @@ class Execution:
                 new = fitted.rows
                 wall_s = time.monotonic() - began
                 self._halved += fitted.halved
-                self.run.append(
-                    {"rows": new, "state": self.method.state(), "wall_s": wall_s, "halved": fitted.halved}
-                )
+                how = {"halved": fitted.halved, "jobs_at_once": resources.jobs_at_once()}
+                self.run.append({"rows": new, "state": self.method.state(), "wall_s": wall_s, **how})
                 rows += new
                 bar.update(len(part))
                 seconds += sum(row["decode_s"] or 0 for row in new)

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from models.dtypes import resolve_dtype
-from models.loading import resolve_device
+from models.loading import devices_of, resolve_device
+from runners.resources import device_name
 from runners.settings import Job
 from tasks.base import Example, Task
 
@@ -32,7 +33,7 @@ def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str,
         # Without what is not said, so that an option that is new does not rename every run.
         "engine": {key: value for key, value in dataclasses.asdict(job.engine).items() if value is not None},
         "dtype": str(resolve_dtype(settings.dtype, device)).removeprefix("torch."),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": device_name(devices_of(job.engine, device)),
         "threads": torch.get_num_threads(),
         "batch_size": settings.batch_size,
         "max_new_tokens": max_new_tokens,

@@ -100,8 +100,9 @@ def run_here(
                 for place in [pool.submit(jobs.work, place) for place in places]:
                     place.result()
             except BaseException:
-                # The keyboard has told the children too, and the pool waits for them.
-                jobs.stopped = True
+                # The keyboard has told the children too, and being told twice is no harm; who told this
+                # process alone has not. The pool waits for them.
+                jobs.stop(signal.SIGTERM, None)
                 raise
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -120,18 +121,25 @@ class _Jobs:
 
     def work(self, place: Mapping[str, str]) -> None:
         """Run one job after the other in a place, until none is left or the study stops."""
-        while not self.stopped:
-            try:
-                number = self._waiting.popleft()
-            except IndexError:
-                return
-            self._one(number, place)
+        try:
+            while not self.stopped and (number := self._next()) is not None:
+                self._one(number, place)
+        except BaseException:
+            # Not after all that the other places would still begin.
+            self.stopped = True
+            raise
 
     def stop(self, signal_number: int, frame: FrameType | None) -> None:
         """Begin no more jobs, and ask those that run to end; the handler of a signal."""
         self.stopped = True
         for process in tuple(self._running):
             process.send_signal(signal_number)
+
+    def _next(self) -> int | None:
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return None
 
     def _one(self, number: int, place: Mapping[str, str]) -> None:
         process = subprocess.Popen(
@@ -143,8 +151,12 @@ class _Jobs:
         if self.stopped:
             # It was being started when the others were told.
             process.send_signal(signal.SIGTERM)
-        self._study.ended(number, how_it_ended(process.wait()))
+        status = process.wait()
         self._running.discard(process)
+        if self.stopped and self._study.status(number).state in ("running", "waiting"):
+            # Told to stop before it could listen.
+            self._study.tell(number, "interrupted", "stopped before it began")
+        self._study.ended(number, how_it_ended(status))
         if self._study.status(number).state == "interrupted":
             self.stopped = True
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from runners.configure import build, job_from
 from runners.errors import RunError
 from runners.execute import Finished, execute, finished_before
-from runners.launchers import LAUNCHERS, Launcher
+from runners.launchers import LAUNCHERS, Launcher, Wanted
 from runners.search import Search, SearchConfig
 from runners.settings import Job
 from runners.storage import finished_run
@@ -62,13 +62,21 @@ class _Place:
 
     root: Path
     launcher: Launcher
+    wanted: Wanted
 
     @classmethod
-    def of(cls, told: HydraConf) -> "_Place":
+    def of(cls, told: HydraConf, composed: Sequence[_Composed]) -> "_Place":
         name = told.runtime.choices["hydra/launcher"]
         if name not in LAUNCHERS:
             raise RunError(f"hydra/launcher={name} is not supported; choose {', '.join(LAUNCHERS)}")
-        return cls(Path(told.sweep.dir), build(LAUNCHERS[name], _options(told.launcher), "hydra.launcher."))
+        launcher: Launcher = build(LAUNCHERS[name], _options(told.launcher), "hydra.launcher.")
+        devices = frozenset(str(one.config.get("device")) for one in composed)
+        spread = any(OmegaConf.select(one.config, "engine.device_map") for one in composed)
+        return cls(Path(told.sweep.dir), launcher, Wanted(devices, spread))
+
+    def run(self, study: Study, numbers: Sequence[int], program: Path) -> None:
+        """Run jobs of a study there."""
+        self.launcher.run(study, numbers, program, self.wanted)
 
 
 def _options(plugin: Any) -> dict[str, Any]:
@@ -112,7 +120,7 @@ def launch(conf: Path, program: Path) -> Report:
     except (OSError, ValueError, RuntimeError) as error:
         raise not_composed(error) from error
     if studies:
-        told, place = studies[0], _Place.of(studies[0])
+        told, place = studies[0], _Place.of(studies[0], composed)
         if told.runtime.choices["hydra/sweeper"] == "optuna":
             return _search(composed[0].overrides, told, place, program)
         return _study(composed, place, conf, program)
@@ -128,16 +136,21 @@ def _study(composed: Sequence[_Composed], place: _Place, conf: Path, program: Pa
     for number, line in refused.items():
         study.tell(number, "failed", line)
     ready = {number: job for number, job in enumerate(jobs, 1) if isinstance(job, Job)}
-    if place.launcher.looks_first:
+    if place.launcher.looks_first(place.wanted):
         ready = {number: job for number, job in ready.items() if not _done(study, number, job, conf)}
     if ready:
-        place.launcher.run(study, list(ready), program)
+        place.run(study, list(ready), program)
     return report_of(study)
 
 
 def _search(arguments: Sequence[str], told: HydraConf, place: _Place, program: Path) -> Report:
-    search = Search(place.root, arguments, build(SearchConfig, _options(told.sweeper), "hydra.sweeper."))
-    search.run(place.launcher, program)
+    if not place.launcher.waits:
+        raise RunError("a search has to see its trials end; leave hydra.launcher.wait=true")
+    options = _options(told.sweeper)
+    # As Hydra's own sweepers have it: what is swept may stand in a file.
+    swept = [f"{key}={value}" for key, value in (options.pop("params", None) or {}).items()]
+    search = Search(place.root, [*swept, *arguments], build(SearchConfig, options, "hydra.sweeper."))
+    search.run(lambda study, numbers: place.run(study, numbers, program))
     report = report_of(search.study)
     if front := search.front():
         report.summary = f"{report.summary}\n{front}"
@@ -175,9 +188,12 @@ def report_of(study: Study) -> Report:
     """How a study stands."""
     standing = study.standing()
     fresh = {one.run for one in standing.statuses if one.state == "finished"}
-    finished = [
-        Finished(finished_run(folder).read_metrics(), folder, str(folder) in fresh)
-        for folder in standing.runs()
-    ]
-    status = 1 if {one.state for one in standing.statuses} & {"failed", "interrupted"} else 0
-    return Report(finished, standing.summary(), standing.errors(), status)
+    finished, errors = [], standing.errors()
+    for folder in standing.runs():
+        try:
+            finished.append(Finished(finished_run(folder).read_metrics(), folder, str(folder) in fresh))
+        except RunError as error:
+            # Removed since, or damaged; the others can be shown.
+            errors.append(str(error))
+    status = 1 if errors or {one.state for one in standing.statuses} & {"failed", "interrupted"} else 0
+    return Report(finished, standing.summary(), errors, status)

@@ -16,18 +16,33 @@ from runners.slurm import SlurmConfig, submit, watch
 from runners.study import Study
 
 
-class Launcher(Protocol):
-    """Starts the jobs of a study, and returns when they have ended or need this process no more.
+@dataclass(frozen=True)
+class Wanted:
+    """What the jobs of a study say of devices.
 
     Attributes
     ----------
-    looks_first : bool
-        A job that is finished is found here, and needs no process.
+    devices : frozenset of str
+        Their `device`.
+    spread : bool
+        A model takes all GPUs (`engine.device_map`).
     """
 
-    looks_first: ClassVar[bool]
+    devices: frozenset[str] = frozenset({"auto"})
+    spread: bool = False
 
-    def run(self, study: Study, numbers: Sequence[int], program: Path) -> None:
+
+class Launcher(Protocol):
+    """Starts the jobs of a study, and returns when they have ended or need this process no more."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether all jobs have ended when `run` returns."""
+
+    def looks_first(self, wanted: Wanted) -> bool:
+        """Whether a finished job is found by this process, so that it needs none of its own."""
+
+    def run(self, study: Study, numbers: Sequence[int], program: Path, wanted: Wanted) -> None:
         """Run these jobs of a study with `program`, which is `run.py`."""
 
 
@@ -35,9 +50,13 @@ class Launcher(Protocol):
 class Basic:
     """One job after the other on this machine."""
 
-    looks_first: ClassVar[bool] = True
+    waits: ClassVar[bool] = True
 
-    def run(self, study: Study, numbers: Sequence[int], program: Path) -> None:
+    def looks_first(self, wanted: Wanted) -> bool:
+        """Yes: jobs run as they would in this process."""
+        return True
+
+    def run(self, study: Study, numbers: Sequence[int], program: Path, wanted: Wanted) -> None:
         """Run the jobs in turn."""
         run_here(study, numbers, program)
 
@@ -53,25 +72,29 @@ class Joblib:
     """
 
     n_jobs: int | None = None
-    looks_first: ClassVar[bool] = True
+    waits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.n_jobs is not None and self.n_jobs < 1:
             raise RunError(f"hydra.launcher.n_jobs={self.n_jobs} is out of range: it must be at least 1")
 
-    def run(self, study: Study, numbers: Sequence[int], program: Path) -> None:
+    def looks_first(self, wanted: Wanted) -> bool:
+        """Where jobs share the processor they have fewer threads than this process, which is another run."""
+        return bool(_gpus(wanted)) or self.n_jobs in (None, 1)
+
+    def run(self, study: Study, numbers: Sequence[int], program: Path, wanted: Wanted) -> None:
         """Run the jobs side by side.
 
         Raises
         ------
         RunError
-            More jobs at a time than GPUs.
+            More jobs at a time than GPUs, or a job that wants other GPUs than the one it is given.
         """
-        run_here(study, numbers, program, self.places())
+        run_here(study, numbers, program, self.places(wanted, len(numbers)))
 
-    def places(self) -> list[Mapping[str, str]]:
+    def places(self, wanted: Wanted, jobs: int) -> list[Mapping[str, str]]:
         """What the environment of the jobs in each place has of its own."""
-        gpus = _gpus()
+        gpus = _gpus(wanted)
         count = self.n_jobs or max(1, len(gpus))
         if gpus and count > len(gpus):
             raise RunError(
@@ -79,21 +102,31 @@ class Joblib:
                 f"{len(gpus)}"
             )
         if gpus:
+            _one_is_enough(wanted)
+        count = min(count, jobs)
+        if gpus:
             return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:count]]
+        if count == 1:
+            return [{}]
         # Threads of several processes on one core wait for each other.
-        share = str(max(1, (os.cpu_count() or 1) // count))
-        threads = os.environ.get("OMP_NUM_THREADS", share)
-        return [{"OMP_NUM_THREADS": threads, JOBS_AT_ONCE: str(count)} for _ in range(count)]
+        share = max(1, torch.get_num_threads() // count)
+        return [{"OMP_NUM_THREADS": str(share), JOBS_AT_ONCE: str(count)} for _ in range(count)]
 
 
 @dataclass(frozen=True)
 class Slurm(SlurmConfig):
     """An array of SLURM jobs."""
 
-    # A run is one of its device, and that of the nodes is not known here: they find what is finished.
-    looks_first: ClassVar[bool] = False
+    @property
+    def waits(self) -> bool:
+        """As its options say."""
+        return self.wait
 
-    def run(self, study: Study, numbers: Sequence[int], program: Path) -> None:
+    def looks_first(self, wanted: Wanted) -> bool:
+        """No: a run is one of its device, and that of the nodes is not known here."""
+        return False
+
+    def run(self, study: Study, numbers: Sequence[int], program: Path, wanted: Wanted) -> None:
         """Leave all jobs to the nodes; with `wait` return when they have ended."""
         array = submit(study, numbers, self, program)
         print(f"SLURM array {array}: {len(numbers)} jobs, which go on without this process.")
@@ -110,9 +143,20 @@ LAUNCHERS: dict[str, type[Basic] | type[Joblib] | type[Slurm]] = {
 }
 
 
-def _gpus() -> list[str]:
-    """The GPUs that this process may use, by the names that CUDA knows them by."""
-    if not torch.cuda.is_available():
+def _one_is_enough(wanted: Wanted) -> None:
+    if named := sorted(device for device in wanted.devices if device.startswith("cuda:")):
+        raise RunError(
+            f"device={named[0]} is for one job; hydra/launcher=joblib gives each a GPU: device=cuda"
+        )
+    if wanted.spread:
+        raise RunError("hydra/launcher=joblib gives each job one GPU, and engine.device_map=auto wants all")
+
+
+def _gpus(wanted: Wanted) -> list[str]:
+    """The GPUs for jobs, by the names that CUDA knows them by."""
+    if wanted.devices == {"cpu"} or not torch.cuda.is_available():
         return []
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return given.split(",") if given else [str(gpu) for gpu in range(torch.cuda.device_count())]
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    count = torch.cuda.device_count()
+    return names[:count] or [str(gpu) for gpu in range(count)]

@@ -44,7 +44,7 @@ def summarise(rows: Rows, facts: Mapping[str, Any], seed: int = 0) -> dict[str, 
         **lengths(rows),
         **speed(rows, facts.get("batch_size"), seed),
         **left_out,
-        **replay(rows),
+        **replay(rows, facts.get("batch_size")),
         "speed_note": speed_note(facts.get("method"), lossless, left_out["skip_step_share"]),
     }
     return metrics_record({**facts, **derived})

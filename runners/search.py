@@ -1,7 +1,9 @@
 """A search through a method's parameters for the front of several metrics, by Optuna."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +11,9 @@ from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 
+from models.errors import first_line
 from runners.errors import RunError
 from runners.files import explained
-from runners.launchers import Launcher
 from runners.schema import FLOAT, METRICS
 from runners.storage import finished_run
 from runners.study import Study
@@ -81,10 +83,10 @@ class Search:
 
     def __init__(self, root: Path, arguments: Sequence[str], config: SearchConfig) -> None:
         self._config = config
+        self._optuna = _optuna()
         parsed = OverridesParser.create().parse_overrides(list(arguments))
         pairs = list(zip(arguments, parsed, strict=True))
         self._fixed = [text for text, one in pairs if not one.is_sweep_override()]
-        optuna = _optuna()
         self._space = dict(_searched(one) for _, one in pairs if one.is_sweep_override())
         if not self._space:
             raise RunError(
@@ -92,52 +94,44 @@ class Search:
                 "interval(a,b), range(a,b) or choice(a,b)"
             )
         self.study = Study.growing(root, arguments)
-        with explained("write", self.study.folder):
-            backend = optuna.storages.journal.JournalFileBackend(str(self.study.folder / "search.log"))
-            self._trials = optuna.create_study(
-                storage=optuna.storages.JournalStorage(backend),
-                study_name=", ".join(map(" ".join, zip(config.direction, config.objectives, strict=True))),
-                directions=config.direction,
-                load_if_exists=True,
-            )
-        # Its trials so far are a part of the seed: a search that goes on draws nothing twice.
-        seed = config.seed + len(self._trials.trials)
-        self._trials.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
 
-    def run(self, launcher: Launcher, program: Path) -> None:
+    def run(self, start: Callable[[Study, Sequence[int]], None]) -> None:
         """Run trials until enough have finished; end when none of the first has.
+
+        Parameters
+        ----------
+        start : callable (study, numbers)
+            Runs jobs of the study and returns when they have ended.
 
         Raises
         ------
         RunError
-            Another process is at it, or the launcher does not wait for its jobs.
+            Another process is at it, or what it knows cannot be read or written.
         KeyboardInterrupt
             The search was asked to stop.
         """
-        try:
-            with FileLock(self.study.folder / "search.lock", timeout=0):
-                self._search(launcher, program)
-        except Timeout as held:
-            raise RunError(f"another process is searching in {self.study.folder}; wait for it") from held
-
-    def _search(self, launcher: Launcher, program: Path) -> None:
-        self._again()
-        left = self._config.n_trials - len(self._finished())
-        while left > 0:
-            trials = [self._trials.ask(self._space) for _ in range(min(left, self._config.n_jobs))]
-            numbers = [self.study.number_of([*self._fixed, *_words(trial.params)]) for trial in trials]
-            launcher.run(self.study, list(dict.fromkeys(numbers)), program)
-            if any(self.study.status(number).state in ("waiting", "running") for number in numbers):
-                raise RunError("a search has to see its trials end; leave hydra.launcher.wait=true")
-            for trial, number in zip(trials, numbers, strict=True):
-                self._trials.tell(trial, *self._learnt(number))
-            left -= len(trials)
-            if not self._finished():
-                return
+        with _alone(self.study.folder / "search.lock"):
+            # Another process may have added jobs in the meantime.
+            self.study = Study(self.study.folder)
+            with self._known():
+                self._again()
+                left = self._config.n_trials - len(self._finished())
+            while left > 0:
+                with self._known():
+                    trials = [self._sampled.ask(self._space) for _ in range(min(left, self._config.n_jobs))]
+                numbers = [self.study.number_of([*self._fixed, *_words(trial.params)]) for trial in trials]
+                start(self.study, list(dict.fromkeys(numbers)))
+                with self._known():
+                    for trial, number in zip(trials, numbers, strict=True):
+                        self._sampled.tell(trial, *self._learnt(number))
+                    left -= len(trials)
+                    if not self._finished():
+                        return
 
     def front(self) -> str | None:
         """The trials that no other beats in every objective, in a sentence."""
-        best = sorted(self._trials.best_trials, key=lambda trial: trial.values, reverse=True)
+        with self._known():
+            best = sorted(self._sampled.best_trials, key=lambda trial: trial.values, reverse=True)
         if not best:
             return None
         told = [
@@ -146,18 +140,49 @@ class Search:
         ]
         return f"Front of {', '.join(self._config.objectives)}: " + "; ".join(dict.fromkeys(told))
 
+    @contextmanager
+    def _known(self) -> Iterator[None]:
+        """What fails while Optuna reads or writes what is known, in one line."""
+        path = self.study.folder / "search.log"
+        try:
+            with explained("write", path):
+                yield
+        except ValueError as error:
+            if isinstance(error, RunError):
+                raise
+            raise RunError(f"{path} cannot be read ({first_line(error)}); remove it to begin anew") from error
+
+    @cached_property
+    def _sampled(self) -> "optuna.Study":
+        """Optuna's own study."""
+        config, storages = self._config, self._optuna.storages
+        log = storages.journal.JournalFileBackend(str(self.study.folder / "search.log"), _Held())
+        found: optuna.Study = self._optuna.create_study(
+            storage=storages.JournalStorage(log),
+            study_name=", ".join(map(" ".join, zip(config.direction, config.objectives, strict=True))),
+            directions=config.direction,
+            load_if_exists=True,
+        )
+        # Its trials so far are a part of the seed: a search that goes on draws nothing twice.
+        seed = config.seed + len(found.trials)
+        found.sampler = self._optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        return found
+
     def _finished(self) -> list["optuna.trial.FrozenTrial"]:
-        return [trial for trial in self._trials.trials if trial.values is not None]
+        return [trial for trial in self._sampled.trials if trial.values is not None]
 
     def _again(self) -> None:
         """Ask first for what an earlier command began and did not finish."""
-        ended = [trial.params for trial in self._finished()]
-        for trial in self._trials.trials:
-            if trial.values is None and trial.params and trial.params not in ended:
+        trials = self._sampled.trials
+        # One that is queued has its parameters elsewhere.
+        queued = [trial.system_attrs.get("fixed_params") for trial in trials if not trial.state.is_finished()]
+        known = [trial.params for trial in self._finished()] + [one for one in queued if one]
+        for trial in trials:
+            if trial.values is None and trial.params and trial.params not in known:
                 if not trial.state.is_finished():
-                    self._trials.tell(trial.number, state=_failed())
-                self._trials.enqueue_trial(trial.params)
-                ended.append(trial.params)
+                    self._sampled.tell(trial.number, state=self._failed)
+                self._sampled.enqueue_trial(trial.params)
+                known.append(trial.params)
 
     def _learnt(self, number: int) -> tuple[list[float] | None, Any]:
         """The objectives of a job and no state; no values and a failure if it has none."""
@@ -168,7 +193,41 @@ class Search:
             missing = self._config.objectives[values.index(None)]
             self.study.tell(number, "failed", f"the run has no {missing}", Path(run))
         known = [float(value) for value in values if value is not None]
-        return (known, None) if len(known) == len(values) else (None, _failed())
+        return (known, None) if len(known) == len(values) else (None, self._failed)
+
+    @property
+    def _failed(self) -> "optuna.trial.TrialState":
+        return self._optuna.trial.TrialState.FAIL
+
+
+class _Held:
+    """The lock of Optuna's journal, which nobody else touches while `search.lock` is ours.
+
+    Its own outlives a process that is killed, and then keeps the next one waiting.
+    """
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        return
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock, or say why not."""
+    with explained("lock", path):
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as held:
+            raise RunError(f"another process is searching in {path.parent}; wait for it") from held
+        except NotImplementedError as error:
+            raise RunError(f"cannot lock {path}: choose a results_dir on a file system with locks") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _optuna() -> Any:
@@ -180,12 +239,6 @@ def _optuna() -> Any:
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
-
-
-def _failed() -> "optuna.trial.TrialState":
-    from optuna.trial import TrialState
-
-    return TrialState.FAIL
 
 
 def _searched(override: Override) -> tuple[str, "optuna.distributions.BaseDistribution"]:
@@ -200,6 +253,8 @@ def _distribution(override: Override) -> "optuna.distributions.BaseDistribution"
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     value = override.value()
+    if getattr(value, "tags", None) and not isinstance(value, IntervalSweep):
+        raise ValueError("only an interval can be tagged")
     if isinstance(value, IntervalSweep) and value.start is not None and value.end is not None:
         log = "log" in value.tags
         if isinstance(value.start, int) and isinstance(value.end, int):
@@ -210,9 +265,11 @@ def _distribution(override: Override) -> "optuna.distributions.BaseDistribution"
         if not points:
             raise ValueError("the range is empty")
         step = abs(value.step or 1)
-        if all(point.is_integer() for point in points):
+        # As it was written: where a share is meant, 1 would be one layer.
+        if all(isinstance(one, int) for one in (value.start, value.stop, step)):
             return IntDistribution(int(points[0]), int(points[-1]), step=int(step))
-        return FloatDistribution(points[0], points[-1], step=step)
+        # Sums of steps end a little beside the number that they mean.
+        return FloatDistribution(points[0], float(f"{points[-1]:.12g}"), step=step)
     if isinstance(value, ChoiceSweep):
         return CategoricalDistribution([str(text) for text in override.sweep_string_iterator()])
     raise ValueError("a search takes interval(a,b), range(a,b) or choice(a,b)")
@@ -224,5 +281,4 @@ def _words(params: dict[str, Any]) -> list[str]:
 
 
 def _rounded(value: Any) -> Any:
-    # A whole number stays a float: where a share is meant, 1 would be one layer.
     return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -69,14 +69,15 @@ def speed(rows: Rows, batch_size: int | None = None, seed: int = 0) -> dict[str,
     }
 
 
-def replay(rows: Rows) -> dict[str, float | None]:
+def replay(rows: Rows, batch_size: int | None = None) -> dict[str, float | None]:
     """Return what forced decoding of the full model's tokens says: agreement, KL a token in nats, speedup,
-    and the full model's time beside the one in which it answered."""
+    and, where answers were alone in their batch as a replayed one is, the full model's time beside the one in
+    which it answered."""
     done = [
         row for row in rows_with(rows, "replay_tokens", "replay_s", "full_replay_s") if row["replay_tokens"]
     ]
     tokens = total(done, "replay_tokens")
-    twice = rows_with(done, "full_decode_s")
+    twice = rows_with(done, "full_decode_s") if (batch_size or 1) == 1 else []
     return {
         "replay_agreement": quotient(total(done, "replay_agreed"), tokens),
         "replay_kl": quotient(total(done, "replay_kl_sum"), tokens),

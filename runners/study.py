@@ -87,8 +87,10 @@ class Study:
         if list(job) not in self.jobs:
             self.jobs.append(list(job))
             write_text(self.folder / "jobs.txt", "".join(shlex.join(one) + "\n" for one in self.jobs))
-            self.tell(len(self.jobs), "waiting")
-        return self.jobs.index(list(job)) + 1
+        number = self.jobs.index(list(job)) + 1
+        # Also one that an earlier command began: how it stood then is no news.
+        self.tell(number, "waiting")
+        return number
 
     @property
     def numbers(self) -> range:

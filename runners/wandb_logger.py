@@ -7,6 +7,7 @@ broken, ends in one warning line, and everything it writes lies in `<run folder>
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -158,7 +159,7 @@ def log_report(figures: Sequence[Path], folder: Path, to: Destination) -> Path |
     figures
         PNG files; each is called by its name without the ending.
     folder
-        The report's. Its run is named by `to.group`, so that a later report of a study is a later step of it.
+        The report's. Its run is named by `to.group`; online a later report of a study is a later step of it.
     to : Destination
 
     Returns
@@ -166,8 +167,9 @@ def log_report(figures: Sequence[Path], folder: Path, to: Destination) -> Path |
     Path or None
         As in `log_run`.
     """
+    name = f"report-{re.sub('[^A-Za-z0-9._-]+', '_', to.group or 'all')}"
     images = {figure.stem: str(figure.resolve()) for figure in figures}
-    failure = _told(lambda: {"images": images, "summary": {}}, folder, to, f"report-{to.group}")
+    failure = _told(lambda: {"images": images, "summary": {}}, folder, to, name)
     if failure is None:
         return folder.resolve() / "wandb"
     _log.warning("W&B has no record of this report, which is written: %s", failure)

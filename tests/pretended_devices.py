@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 HOST = torch.device("cpu")
 _DATA, _DEVICE = torch.Tensor.data, torch.Tensor.device
-_BETWEEN = {Tensor.copy_, Tensor.__setitem__, torch.utils.swap_tensors}
+_BETWEEN = {Tensor.copy_, torch.utils.swap_tensors}
 
 
 class Mixed(AssertionError):
@@ -40,7 +40,9 @@ class Pretended(TorchFunctionMode):
             where = torch.device(target)
             # Another tensor: its own stays where it is.
             return _put(result.clone() if result is args[0] and where != device_of(result) else result, where)
-        if func not in _BETWEEN:
+        # By a slice it is a copy; with tensors as indices a kernel, which wants all of them.
+        indexed = func is Tensor.__setitem__ and any(_tensors(args[1]))
+        if func not in _BETWEEN and (func is not Tensor.__setitem__ or indexed):
             # A number on the host may meet anything.
             found = {device_of(one) for one in given if not (one.dim() == 0 and device_of(one) == HOST)}
             if len(found) > 1:

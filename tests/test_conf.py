@@ -14,6 +14,7 @@ from methods.shared import registry as methods
 from models.loading import EngineConfig, ModelConfig
 from runners.configure import GROUPS, job_from
 from runners.launchers import Joblib, Slurm
+from runners.search import SearchConfig
 from runners.settings import LoggerConfig, RunnerConfig, Settings
 from tasks import registry as tasks
 from tasks.judges.config import JudgeConfig
@@ -203,6 +204,7 @@ def test_every_configuration_of_a_task_names_one():
         ("config", Settings, ["hydra"]),
         ("hydra/launcher/joblib", Joblib, ["_target_"]),
         ("hydra/launcher/slurm", Slurm, ["_target_"]),
+        ("hydra/sweeper/optuna", SearchConfig, ["_target_", "params"]),
     ],
 )
 def test_other_defaults(file, cls, apart):

@@ -82,11 +82,17 @@ def test_devices_never_mix(name, method):
 
 @pytest.mark.parametrize("policy", ["propagate", "copy", "hole", "defer"])
 def test_devices_never_mix_above_an_exit(policy):
+    rows, params = 1 if policy == "defer" else 3, {"kv_policy": policy, **METHODS["early_exit"]}
     with Pretended():
         model = tiny_model("llama")
         parts = spread(model, model.model.layers, [torch.device("xpu", index) for index in range(3)])
-        rows, params = 1 if policy == "defer" else 3, {"kv_policy": policy, **METHODS["early_exit"]}
-        decode(method_of("early_exit", Stack(model, parts=parts), **params), PROMPTS[:rows])
+        split = method_of("early_exit", Stack(model, parts=parts), **params)
+        found = decode(split, PROMPTS[:rows])
+        exits = [layer for row in range(rows) for layer in split.columns(row)["exit_layers"]]
+    # Some leave below the last part, whose K,V are then a matter of policy.
+    assert min(exits) < LAYERS - parts[-1].layers
+    whole = method_of("early_exit", tiny_stack("llama"), **params)
+    assert found.outputs == decode(whole, PROMPTS[:rows]).outputs
 
 
 def test_what_pretends_would_notice():
@@ -108,23 +114,15 @@ def test_what_pretends_would_notice():
             stack.layers[-1]._there._attention_sum(state, step)
 
 
+# (4, 100, 2): the embedding and the head fill the first.
 @pytest.mark.parametrize(
-    ("layers", "home", "devices", "counts"),
-    [
-        (32, 0, 2, [16, 16]),
-        (32, 4, 2, [14, 18]),
-        (5, 0, 2, [2, 3]),
-        # The embedding and the head fill the first.
-        (4, 100, 2, [0, 4]),
-        (80, 2, 4, [18, 20, 20, 22]),
-        (2, 0, 4, [0, 1, 0, 1]),
-        (7, 3, 1, [7]),
-    ],
+    ("layers", "home", "devices"),
+    [(32, 0, 2), (32, 4, 2), (5, 0, 2), (4, 100, 2), (80, 2, 4), (2, 0, 4), (7, 3, 1)],
 )
-def test_layers_are_dealt_out_evenly(layers, home, devices, counts):
+def test_layers_are_dealt_out_evenly(layers, home, devices):
     parts = balanced(layers, 1, home, [torch.device("cuda", index) for index in range(devices)])
     found = {part.device.index: part.layers for part in parts}
-    assert sum(found.values()) == layers and 0 in found
+    assert sum(found.values()) == layers and found[0] >= 1
     loads = [found.get(index, 0) + (home if index == 0 else 0) for index in range(devices)]
     best = max(home, -(-(layers + home) // devices))
     assert max(loads) <= best + 1

@@ -129,6 +129,8 @@ def test_drift_is_of_what_was_replayed():
     record = summarise(rows, FACTS)
     assert record["baseline_drift"] == pytest.approx(1.2)
     assert record["replay_speedup"] == pytest.approx(1.6)
+    # A batch's time is shared by its rows, and an answer is replayed alone.
+    assert summarise(rows, {**FACTS, "batch_size": 8})["baseline_drift"] is None
 
 
 def test_latency_is_by_token_and_shares_a_calls_time():

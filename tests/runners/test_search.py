@@ -15,13 +15,11 @@ SPACE = ["method=ffnskip", "method.threshold=interval(0.9,0.99)", "method.cold_s
 class Pretended:
     """In the place of runs: the metrics of a job are a function of its overrides."""
 
-    looks_first = True
-
     def __init__(self, root, objectives):
         self.root, self.objectives, self.ran = root, objectives, []
         self.before = lambda number: None
 
-    def run(self, study, numbers, program):
+    def run(self, study, numbers):
         for number in numbers:
             self.before(len(self.ran))
             job = dict(word.split("=") for word in study.jobs[number - 1])
@@ -78,7 +76,7 @@ def test_trials_stay_in_the_space(search, pretended):
         "d=range(1,8,3)",
     )
     found = search(*space, n_trials=12)
-    found.run(launcher, None)
+    found.run(launcher.run)
     assert len(launcher.ran) == 12
     for job in launcher.ran:
         assert job["limit"] == "3" and job["a"] in "2345" and 0.001 <= float(job["b"]) <= 1
@@ -92,7 +90,7 @@ def test_the_front_is_that_of_all_trials(search, pretended):
     launcher = pretended()
     found = search()
     assert found.front() is None
-    found.run(launcher, None)
+    found.run(launcher.run)
     values = [trade(job) for job in launcher.ran]
     best = [
         one
@@ -117,20 +115,20 @@ def test_a_stopped_search_goes_on(search, pretended):
 
     launcher.before = stop
     with pytest.raises(KeyboardInterrupt):
-        search().run(launcher, None)
+        search().run(launcher.run)
     first = search()
     interrupted = first.study.jobs[3]
     assert len(launcher.ran) == 3 and len(first.study.jobs) == 4
 
     launcher.before = lambda number: None
-    first.run(launcher, None)
+    first.run(launcher.run)
     assert [f"{key}={value}" for key, value in launcher.ran[3].items()] == interrupted
     assert len(launcher.ran) == 6 and len(first.study.jobs) == 6
     assert [one.state for one in first.study.standing().statuses] == ["finished"] * 6
     # Enough; and more when more is asked for.
-    search().run(launcher, None)
+    search().run(launcher.run)
     assert len(launcher.ran) == 6
-    search(n_trials=8).run(launcher, None)
+    search(n_trials=8).run(launcher.run)
     assert len(launcher.ran) == 8 and len({str(job) for job in launcher.ran}) == 8
 
 
@@ -141,18 +139,18 @@ def test_several_at_a_time(search, pretended):
         together.append(len(numbers)),
         run(study, numbers, program),
     )
-    search(n_jobs=4).run(launcher, None)
+    search(n_jobs=4).run(launcher.run)
     assert together == [4, 2]
 
 
 def test_a_trial_that_fails_is_told_and_tried_again_by_the_next_command(search, pretended):
     launcher = pretended(lambda job: trade(job) if len(launcher.ran) != 2 else None)
     found = search()
-    found.run(launcher, None)
+    found.run(launcher.run)
     report = report_of_states(found)
     assert (len(launcher.ran), report.count("finished"), report.count("failed")) == (6, 5, 1)
     again = search()
-    again.run(launcher, None)
+    again.run(launcher.run)
     assert launcher.ran[6] == launcher.ran[1] and report_of_states(again) == ["finished"] * 6
 
 
@@ -163,7 +161,7 @@ def report_of_states(search):
 def test_a_search_of_which_nothing_runs_ends(search, pretended):
     launcher = pretended(lambda job: None)
     found = search()
-    found.run(launcher, None)
+    found.run(launcher.run)
     assert len(launcher.ran) == 1 and found.front() is None
     assert report_of(found.study).status == 1
 
@@ -173,23 +171,49 @@ def test_one_process_at_a_time(search, pretended):
 
     def another(done):
         with pytest.raises(RunError, match="another process is searching in"):
-            search().run(pretended(), None)
+            search().run(pretended().run)
 
     launcher.before = another
-    found.run(launcher, None)
+    found.run(launcher.run)
     assert len(launcher.ran) == 6
 
 
-def test_a_launcher_that_does_not_wait_is_refused(search):
-    queued = SimpleNamespace(run=lambda study, numbers, program: None)
-    with pytest.raises(RunError, match=r"leave hydra.launcher.wait=true$"):
-        search().run(queued, None)
+def test_queued_again_once(search, pretended):
+    launcher = pretended(lambda job: None)
+    search(n_jobs=3).run(launcher.run)
+    failed = len(launcher.ran)
+    for _ in range(3):
+        search().run(launcher.run)
+    # Each command tries one; what is left in the queue is not queued anew.
+    assert failed == 3 and len(launcher.ran) == 6
+    assert len({str(job) for job in launcher.ran}) == 3
+
+
+def test_what_it_knows_is_damaged(search, pretended):
+    launcher = pretended()
+    search().run(launcher.run)
+    log = search().study.folder / "search.log"
+    log.write_text(log.read_text() + '{"half')
+    with pytest.raises(RunError, match=r"search.log cannot be read \(.*\); remove it to begin anew$"):
+        search(n_trials=8).run(launcher.run)
+    log.unlink()
+    search().run(launcher.run)
+
+
+def test_a_holder_that_was_killed_holds_nothing(search, pretended):
+    """Beside the log then lies the link that Optuna makes for an append."""
+    search(n_trials=1).run(pretended().run)
+    log = search().study.folder / "search.log"
+    log.with_name("search.log.lock").symlink_to(log.name)
+    launcher = pretended()
+    search(n_trials=2).run(launcher.run)
+    assert len(launcher.ran) == 1
 
 
 def test_a_run_without_the_objective_has_failed(search, pretended):
     launcher = pretended(lambda job: {"quality": 0.5, "speedup": None})
     found = search()
-    found.run(launcher, None)
+    found.run(launcher.run)
     (error,) = found.study.standing().errors()
     assert error.endswith("the run has no speedup")
 
@@ -211,6 +235,16 @@ def test_what_is_no_search(config, says):
         SearchConfig(**config)
 
 
+def test_one_objective_and_words_as_they_are_written(search, pretended):
+    launcher = pretended(lambda job: {"quality": 0.9 if job["method"] == "full" else 0.1, "speedup": 1.0})
+    space = ("method=choice(full,unified)", "+task.note=choice('a b','c')")
+    found = search(*space, objectives=["quality"], direction=["maximize"], n_trials=8)
+    found.run(launcher.run)
+    assert {job["method"] for job in launcher.ran} == {"full", "unified"}
+    assert {job["+task.note"] for job in launcher.ran} == {"'a b'", "c"}
+    assert found.front().startswith("Front of quality: method=full ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -218,6 +252,7 @@ def test_what_is_no_search(config, says):
         (["method=glob(*)"], "method: a search takes interval"),
         (["limit=range(5,1)"], "limit: the range is empty"),
         (["method.share=interval(0.5,0.1)"], "method.share"),
+        (["method.share=tag(log,range(1,3))"], "only an interval can be tagged"),
     ],
 )
 def test_what_cannot_be_searched(search, arguments, says):
@@ -253,5 +288,8 @@ def test_from_the_command_line(command, bench):
     assert status == 1 and err.count("\n") == 1 and "did you mean" in err
     status, out, err = command(*asked[:3], *settings)
     assert (status, out, err.count("\n")) == (2, "", 1) and "nothing to search" in err
+    queued = ("hydra/launcher=slurm", "hydra.launcher.wait=false")
+    status, out, err = command(*asked, *queued)
+    assert (status, out) == (2, "") and err.endswith("leave hydra.launcher.wait=true\n")
     status, out, err = command("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trial=2", *settings)
     assert (status, out, err.count("\n")) == (2, "", 1) and "n_trial" in err

@@ -100,8 +100,7 @@ def kill_job(results: Path) -> None:
     """Kill the job that is at work, if there is one."""
     for folder in {path.parent for path in results.glob(".sweep/*/jobs.txt")}:
         for one in Study(folder).standing().statuses:
-            if one.state == "running":
-                try:
-                    os.kill(one.process, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+            # A status may be that of a process long gone, whose number another has by now.
+            command = Path(f"/proc/{one.process}/cmdline")
+            if one.state == "running" and command.exists() and str(folder).encode() in command.read_bytes():
+                os.kill(one.process, signal.SIGKILL)

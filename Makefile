@@ -17,7 +17,7 @@ demo: $(READY)
 # The studies go on where they were stopped. What a method cannot do is said, and the report comes all the same.
 pareto: $(PLOTS_READY)
 	$(BIN)/python run.py -m +experiment=pareto_cpu_full results_dir=results/pareto
-	for part in pareto_cpu pareto_cpu_early_exit pareto_cpu_tasks pareto_cpu_tasks_early_exit pareto_cpu_lossless; do \
+	for part in pareto_cpu pareto_cpu_shortgpt pareto_cpu_early_exit pareto_cpu_tasks pareto_cpu_tasks_early_exit pareto_cpu_lossless; do \
 		$(BIN)/python run.py -m +experiment=$$part results_dir=results/pareto; \
 		status=$$?; if [ $$status -gt 2 ]; then exit $$status; fi; \
 	done

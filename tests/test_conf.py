@@ -88,7 +88,8 @@ def asked(jobs):
 def test_the_pareto_study():
     skips = (0.1, 0.2, 0.3, 0.4)
     lossy = {name for name in methods.names() if not methods.method_class(name).lossless}
-    on_questions = [*experiment("pareto_cpu"), *experiment("pareto_cpu_early_exit")]
+    parts = ("pareto_cpu", "pareto_cpu_shortgpt", "pareto_cpu_early_exit")
+    on_questions = [one for part in parts for one in experiment(part)]
     assert asked(on_questions) == sorted(("factoidqa", name, skip) for name in lossy for skip in skips)
     elsewhere = [*experiment("pareto_cpu_tasks"), *experiment("pareto_cpu_tasks_early_exit")]
     published = ("early_exit", "ffnskip", "shortgpt", "skipdecode", "unified")

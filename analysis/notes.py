@@ -56,7 +56,7 @@ def _disturbed(runs: Sequence[Record]) -> Iterable[str]:
     if drifts:
         yield (
             f"{_runs(len(drifts))} timed while the full model would have taken {min(drifts):.2f} to "
-            f"{max(drifts):.2f} of the time that it is given; the speedup on the same tokens times both."
+            f"{max(drifts):.2f} of the time of its own run; its times are corrected for that."
         )
 
 

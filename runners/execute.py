@@ -31,6 +31,7 @@ from runners.notices import say
 from runners.pair import Pair, scored
 from runners.prepare import calibration_examples, prepared
 from runners.prompts import PromptEncoder, batches, selection
+from runners.replay import spread
 from runners.rescore import rescore
 from runners.reuse import covering_rows, full_columns, stored_config
 from runners.settings import Job
@@ -251,9 +252,9 @@ class Execution:
             decoding=self.decoding,
             encoder=encoder,
             paired=job.runner.baseline == "paired",
-            replayed=frozenset(one.example_id for one in examples[: job.runner.replay_examples])
-            if job.runner.replay
-            else frozenset(),
+            replayed=frozenset(
+                one.example_id for one in spread(examples, job.runner.replay and job.runner.replay_examples)
+            ),
             reused=reused,
         )
 

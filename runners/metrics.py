@@ -35,16 +35,18 @@ def summarise(rows: Rows, facts: Mapping[str, Any], seed: int = 0) -> dict[str, 
     """
     # The bootstrap draws by position, and a resumed run may hold its rows in another order.
     rows = sorted(rows, key=lambda row: (str(row.get("example_id")), row.get("turn") or 0))
-    lossless = bool(facts.get("lossless"))
+    lossless, batch_size = bool(facts.get("lossless")), facts.get("batch_size")
+    replayed = replay(rows, batch_size)
+    drift = replayed["baseline_drift"] if facts.get("baseline") == "reuse" else None
     left_out = work(rows, lossless)
     derived = {
         "examples": len({row.get("example_id") for row in rows}),
         **quality(rows, seed),
         **hallucination(rows, seed),
         **lengths(rows),
-        **speed(rows, facts.get("batch_size"), seed),
+        **speed(rows, batch_size, drift, seed),
         **left_out,
-        **replay(rows, facts.get("batch_size")),
+        **replayed,
         "speed_note": speed_note(facts.get("method"), lossless, left_out["skip_step_share"]),
     }
     return metrics_record({**facts, **derived})

@@ -17,6 +17,7 @@ from methods.full import Full
 from methods.shared.method import Method
 from runners.decoding import Decoding
 from runners.stopwatch import Clock, synchroniser
+from tasks.base import Example
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Forced:
 
     logits: list[list[Tensor]]
     seconds: float
+
+
+def spread(examples: Sequence[Example], most: int) -> Sequence[Example]:
+    """At most so many examples from all over a run: what they tell of the machine is true of all of it."""
+    return examples[:: max(1, len(examples) // most)][:most] if most else []
 
 
 def forced(

@@ -24,25 +24,37 @@ def decode_tokens(row: Row, side: str = "") -> int:
     return max(0, row[f"{side}output_tokens"] - 1) if known(row, f"{side}output_tokens") else 0
 
 
-def speed(rows: Rows, batch_size: int | None = None, seed: int = 0) -> dict[str, Any]:
+def speed(
+    rows: Rows, batch_size: int | None = None, drift: float | None = None, seed: int = 0
+) -> dict[str, Any]:
     """Return throughput, latency, speedups and their ceiling.
 
     Decode speed comes from the rows in which both sides decoded at least one token, so that `speedup` is
     `tokens_per_s` ÷ `full_tokens_per_s`; without such a pair each side's own rows give its throughput.
     Speedup is a ratio of sums, with an interval over examples, or over batches where rows of a batch share
     its time. Beside it: the ratio of mean throughputs, and the geometric mean of each pair's ratio.
+
+    Parameters
+    ----------
+    drift
+        What the full model's times are multiplied by, where they come from an earlier run: `baseline_drift`.
     """
+    if drift is not None:
+        rows = [_at_present(row, drift) for row in rows]
     own = [row for row in rows if _timed(row, "")]
     full = [row for row in rows if _timed(row, "full_")]
     pairs = [row for row in own if _timed(row, "full_")]
     own, full = pairs or own, pairs or full
     clusters = [row.get("batch" if (batch_size or 1) > 1 else "example_id") for row in pairs]
+    # Their ratio is 1 by now; which examples were timed again is drawn with the others.
+    timed = [(row["full_replay_s"], row["full_decode_s"]) if _replayed(row) else (0, 0) for row in pairs]
     ratio = speedup_interval(
         [decode_tokens(row) for row in pairs],
         column(pairs, "decode_s"),
         [decode_tokens(row, "full_") for row in pairs],
         column(pairs, "full_decode_s"),
         clusters,
+        again=None if drift is None else np.reshape(timed, (-1, 2)),
         seed=seed,
     )
     rates, full_rates = _row_rates(own, ""), _row_rates(full, "full_")
@@ -73,9 +85,7 @@ def replay(rows: Rows, batch_size: int | None = None) -> dict[str, float | None]
     """Return what forced decoding of the full model's tokens says: agreement, KL a token in nats, speedup,
     and, where answers were alone in their batch as a replayed one is, the full model's time beside the one in
     which it answered."""
-    done = [
-        row for row in rows_with(rows, "replay_tokens", "replay_s", "full_replay_s") if row["replay_tokens"]
-    ]
+    done = [row for row in rows if _replayed(row)]
     tokens = total(done, "replay_tokens")
     twice = rows_with(done, "full_decode_s") if (batch_size or 1) == 1 else []
     return {
@@ -84,6 +94,18 @@ def replay(rows: Rows, batch_size: int | None = None) -> dict[str, float | None]
         "replay_speedup": quotient(total(done, "full_replay_s"), total(done, "replay_s")),
         "baseline_drift": quotient(total(twice, "full_replay_s"), total(twice, "full_decode_s")),
     }
+
+
+def _replayed(row: Row) -> bool:
+    return known(row, "replay_tokens", "replay_s", "full_replay_s") and row["replay_tokens"] > 0
+
+
+def _at_present(row: Row, drift: float) -> Row:
+    """A row with the full model's times as they would be now."""
+    times = {name: row[name] * drift for name in ("full_prefill_s", "full_decode_s") if known(row, name)}
+    if known(row, "full_step_s"):
+        times["full_step_s"] = [seconds * drift for seconds in row["full_step_s"]]
+    return {**row, **times}
 
 
 def work(rows: Rows, lossless: bool) -> dict[str, Any]:

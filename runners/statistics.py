@@ -83,15 +83,29 @@ def speedup_interval(
     full_seconds: ArrayLike,
     clusters: Sequence[Hashable] | None = None,
     *,
+    again: ArrayLike | None = None,
     seed: int = 0,
 ) -> Interval:
     """Return (Σ tokens ÷ Σ seconds) ÷ (Σ full_tokens ÷ Σ full_seconds) with its interval over pairs.
 
     All of shape (pairs,). Tokens and seconds of one pair are drawn together, so the interval is that of this
     very ratio: not of a mean of ratios, which long and short answers would enter alike.
+
+    Parameters
+    ----------
+    again
+        Shape (pairs, 2): seconds of the full model beside the method, and at first, on the same tokens; 0 for
+        pairs that were not timed again. Then the full model's seconds are times the ratio of these sums.
     """
     columns = np.column_stack([tokens, seconds, full_tokens, full_seconds])
-    return bootstrap_of_sums(columns, lambda s: s[:, 0] / s[:, 1] / (s[:, 2] / s[:, 3]), clusters, seed=seed)
+    if again is None:
+        return bootstrap_of_sums(columns, _speedup, clusters, seed=seed)
+    columns = np.column_stack([columns, again])
+    return bootstrap_of_sums(columns, lambda s: _speedup(s) * s[:, 4] / s[:, 5], clusters, seed=seed)
+
+
+def _speedup(sums: Floats) -> Floats:
+    return sums[:, 0] / sums[:, 1] / (sums[:, 2] / sums[:, 3])
 
 
 def clustered_mean_interval(

@@ -26,7 +26,7 @@ def _drift(record: Record) -> list[str]:
     if record.get("baseline") != "reuse" or drift is None or abs(drift - 1) < DRIFTED:
         return []
     changed = f"{abs(drift - 1):.0%} {'slower' if drift > 1 else 'faster'}"
-    return [f"The machine is {changed} than when the full model answered: quote the replay's speedup."]
+    return [f"The machine was {changed} than when the full model answered, whose times are corrected for it."]
 
 
 def _halved(batches: int | None) -> list[str]:

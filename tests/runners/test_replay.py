@@ -9,7 +9,7 @@ from scipy.special import log_softmax, rel_entr
 from models.loading import LoadedModel
 from models.sampling import Sampler
 from runners.decoding import Decoding
-from runners.replay import forced, replayed
+from runners.replay import forced, replayed, spread
 from slow_sequence import slow_sequence
 from tiny import PROMPTS, method_of, prompts_of, tiny_stack
 
@@ -102,3 +102,10 @@ def test_random_draws_are_those_of_the_row(stack):
     alone = forced(decoding_on(stack), method, PROMPTS[2:3], KEYS[2:3], GIVEN[2:3])
     for one, other in zip(together.logits[2], alone.logits[0], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_replayed_is_spread_over_the_run():
+    examples = list(range(100))
+    assert spread(examples, 8) == [0, 12, 24, 36, 48, 60, 72, 84]
+    assert spread(examples, 100) == examples and spread(examples, 64) == examples[:64]
+    assert spread(examples[:3], 8) == [0, 1, 2] and spread(examples, 0) == []

@@ -128,9 +128,41 @@ def test_drift_is_of_what_was_replayed():
     rows = [row("a", **replayed), row("b", **replayed), row("c", full_decode_s=100.0)]
     record = summarise(rows, FACTS)
     assert record["baseline_drift"] == pytest.approx(1.2)
+    # Timed side by side, the full model's times are what they are.
+    assert record["full_tokens_per_s"] == pytest.approx(30 / 104)
     assert record["replay_speedup"] == pytest.approx(1.6)
     # A batch's time is shared by its rows, and an answer is replayed alone.
     assert summarise(rows, {**FACTS, "batch_size": 8})["baseline_drift"] is None
+
+
+def test_a_reused_baseline_is_corrected_by_what_was_replayed():
+    """Against the ratio with the full model's times multiplied by hand."""
+    generator = random.Random(5)
+    rows = []
+    for number in range(40):
+        seconds = generator.uniform(0.5, 1.5)
+        values = {"decode_s": seconds, "full_decode_s": 2 * seconds, "full_step_s": [0.2 * seconds] * 10}
+        if number % 4 == 0:
+            noise = generator.uniform(1.1, 1.3)
+            times = {"replay_s": seconds, "full_replay_s": 2 * seconds * noise}
+            values |= {"replay_tokens": 10, "replay_agreed": 5, **times}
+        rows.append(row(f"e{number:02}", **values))
+    reused, paired = (summarise(rows, {**FACTS, "baseline": how}) for how in ("reuse", "paired"))
+    drift = reused["baseline_drift"]
+    assert 1.1 < drift < 1.3 and paired["speedup"] == pytest.approx(2)
+    for name in ("speedup", "speedup_ratio_of_means", "speedup_geomean", "speedup_end_to_end"):
+        own = [
+            r | {"full_prefill_s": r["full_prefill_s"] * drift, "full_decode_s": r["full_decode_s"] * drift}
+            for r in rows
+        ]
+        by_hand = summarise(own, {**FACTS, "baseline": "paired"})
+        assert reused[name] == pytest.approx(by_hand[name])
+    assert reused["full_tokens_per_s"] == pytest.approx(paired["full_tokens_per_s"] / drift)
+    assert reused["tokens_per_s"] / reused["full_tokens_per_s"] == pytest.approx(reused["speedup"])
+    # Method and full model vary together here, and the correction alone is uncertain.
+    assert paired["speedup_hi"] - paired["speedup_lo"] < 1e-9
+    assert 0.02 < reused["speedup_hi"] - reused["speedup_lo"] < 0.3
+    assert reused["speedup_lo"] < reused["speedup"] < reused["speedup_hi"]
 
 
 def test_latency_is_by_token_and_shares_a_calls_time():

@@ -175,7 +175,7 @@ def test_control_characters_cannot_steer_the_terminal():
         ({"speedup_lo": None}, "these are too few examples"),
         ({"speed_note": "only 3% of steps"}, "Note: only 3% of steps."),
         ({"untrained_ablation": True}, "untrained ablation"),
-        ({"baseline": "reuse", "baseline_drift": 1.12}, "The machine is 12% slower than when the full"),
+        ({"baseline": "reuse", "baseline_drift": 1.12}, "The machine was 12% slower than when the full"),
         ({"baseline": "reuse", "baseline_drift": 0.8}, "20% faster"),
         ({"jobs_at_once": 2}, "2 jobs shared the processor"),
     ],

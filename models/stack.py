@@ -100,13 +100,11 @@ class Stack:
         self.layers: list[Layer] = []
         implementation: Any = _LAYERS[name]
         for number, part in enumerate(self._parts):
-            first, rotary = (
-                len(self.layers),
-                self._rotary if number == 0 else copied(self._rotary, part.device),
-            )
+            first = len(self.layers)
+            rotary = self._rotary if number == 0 else copied(self._rotary, part.device)
             place: dict[str, Any] = {"cache": partial(self._part_cache, number), "counters": self.counters}
             for index in range(first, first + part.layers):
-                layer = implementation(
+                own: Layer = implementation(
                     index - first,
                     modules[index],
                     family,
@@ -116,8 +114,9 @@ class Stack:
                     **place,
                     **more,
                 )
-                away = AwayLayer(index, layer, number, part.device, **place) if number else None
-                self.layers.append(away or layer)
+                if number:
+                    own = AwayLayer(index, own, number, part.device, **place)
+                self.layers.append(own)
         self._heads: int = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         self._width: int = (
             getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

@@ -41,7 +41,7 @@ class Pretended(TorchFunctionMode):
             # Another tensor: its own stays where it is.
             return _put(result.clone() if result is args[0] and where != device_of(result) else result, where)
         # By a slice it is a copy; with tensors as indices a kernel, which wants all of them.
-        indexed = func is Tensor.__setitem__ and any(_tensors(args[1]))
+        indexed = func is Tensor.__setitem__ and next(_tensors(args[1]), None) is not None
         if func not in _BETWEEN and (func is not Tensor.__setitem__ or indexed):
             # A number on the host may meet anything.
             found = {device_of(one) for one in given if not (one.dim() == 0 and device_of(one) == HOST)}

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,7 @@ def chosen(study):
     return f"+{study.parent.relative_to(CONF)}={study.stem}"
 
 
+@cache
 def jobs(study):
     """Every job that a study becomes, by Hydra's own sweeper."""
     sweep = OmegaConf.select(OmegaConf.load(study), "hydra.sweeper.params") or {}

@@ -245,6 +245,7 @@ def test_a_tree_of_one_branch_is_the_chain():
     assert forked.visible[0, :, 5:].int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 1, 1]]
 
 
+@pytest.mark.slow
 def test_smollm_prompt_lookup_equals_the_full_model(smollm, smollm_prompts):
     check_real(smollm.stack, [smollm_prompts[0] * 2], 20)
 

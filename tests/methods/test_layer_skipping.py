@@ -113,6 +113,7 @@ def test_early_exit_equals_its_definition(name, kv_policy, confidence):
     compare_early_exit(stack, PROMPTS[:3], NEW, 2, confidence, kv_policy, shares, decays)
 
 
+@pytest.mark.slow
 def test_smollm_early_exit_equals_its_definition(smollm, smollm_prompts):
     compare_early_exit(smollm.stack, smollm_prompts[:2], 12, 15, "saturation", "defer", (0.8,), ("calm",))
 

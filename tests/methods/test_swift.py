@@ -285,6 +285,7 @@ def test_sets_that_cannot_be(params, said):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_smollm_equals_the_full_model(smollm, smollm_prompts):
     check_real(smollm.stack, smollm_prompts[:1], 20, context_window=8)
 

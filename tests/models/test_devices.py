@@ -61,8 +61,11 @@ def test_the_kv_above_an_exit(policy):
     same("early_exit", "qwen2_window", rows, kv_policy=policy, **METHODS["early_exit"])
 
 
-@pytest.mark.parametrize("name", ["llama", "llama_hf", "mistral_window", "gemma3", "gpt_neox", "opt"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [(method, name) for method in METHODS for name in ("llama", "gemma3")]
+    + [("full", name) for name in ("llama_hf", "mistral_window", "gpt_neox", "opt")],
+)
 def test_devices_never_mix(name, method):
     devices = [torch.device("xpu", index) for index in range(3)]
     rows = 1 if method in ("swift", "prompt_lookup") else 3

@@ -31,6 +31,7 @@ def journal_lines(path):
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@pytest.mark.slow
 def test_killed_run_is_taken_up_where_it_was(bench, command):
     settings = ["method=random_ffn", "method.share=0.5", "limit=40", "max_new_tokens=48"]
     undisturbed = bench.run(*settings)

@@ -154,6 +154,7 @@ def test_more_jobs_than_gpus_and_no_job_at_all_are_refused(monkeypatch, command,
         Joblib(3).places(Wanted(), 9)
 
 
+@pytest.mark.slow
 def test_side_by_side_is_as_in_turn(bench, command):
     settings = ("limit=3", "method=full,random_layer", "runner.baseline=none", "device=cpu")
     found = {}

@@ -15,13 +15,13 @@ from runners.execute import Finished
 from runners.study import Study
 
 KILLS = 10
-# One of each kind: a parameter is solved for, a search goes on over examples, a plan is drawn at random.
+# One of each kind: a parameter is solved for, drafts are verified, a plan is drawn at random.
 JOBS = (
-    "method=ffnskip,swift,random_layer",
+    "method=ffnskip,prompt_lookup,random_layer",
     "limit=16",
     "max_new_tokens=64",
     "task.shots=0",
-    "runner.calibration_prompts=8",
+    "runner.calibration_prompts=40",
 )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from analysis.tables import Record
-from runners.schema import DRIFTED
+from runners.schema import drifted
 
 _NEEDED = {
     "quality": "quality",
@@ -52,17 +52,12 @@ def _disturbed(runs: Sequence[Record]) -> Iterable[str]:
     beside = sum((run.get("jobs_at_once") or 1) > 1 for run in runs)
     if beside:
         yield f"{_runs(beside)} not alone on the processor: no speed of theirs is to be quoted."
-    drifts = [run["baseline_drift"] for run in runs if _drifted(run)]
+    drifts = [drift for run in runs if (drift := drifted(run)) is not None]
     if drifts:
         yield (
             f"{_runs(len(drifts))} timed while the full model would have taken {min(drifts):.2f} to "
             f"{max(drifts):.2f} of the time of its own run; its times are corrected for that."
         )
-
-
-def _drifted(run: Record) -> bool:
-    drift = run.get("baseline_drift")
-    return run.get("baseline") == "reuse" and drift is not None and abs(drift - 1) >= DRIFTED
 
 
 def _alone(runs: Sequence[Record]) -> Iterable[str]:

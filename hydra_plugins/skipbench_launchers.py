@@ -11,4 +11,3 @@ class LaterLauncher(BasicLauncher):
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        self.options = options

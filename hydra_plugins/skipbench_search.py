@@ -12,7 +12,7 @@ class LaterSweeper(Sweeper):
     """Hands over the command as it is: which jobs there are turns out while they run."""
 
     def __init__(self, **options: Any) -> None:
-        self.options = options
+        super().__init__()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra composed."""

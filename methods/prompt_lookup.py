@@ -7,7 +7,8 @@ draft model: the baseline that self-speculation has to beat.
 from dataclasses import dataclass
 
 from methods.shared.draft import Draft
-from methods.shared.drafter import Drafter, DraftingParams
+from methods.shared.drafter import Drafter
+from methods.shared.drafting import DraftingParams
 from methods.shared.ranges import at_least
 from models.batch import Batch
 

@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from methods.shared.draft import Draft
-from methods.shared.drafter import Drafter, DraftingParams
+from methods.shared.drafter import Drafter
+from methods.shared.drafting import DraftingParams
 from methods.shared.errors import MethodError
 from methods.shared.ranges import at_least, one_of, within
 from methods.shared.self_draft import GREEDY_WIDTHS, SAMPLED_WIDTHS, self_draft

@@ -77,8 +77,7 @@ class KVCache:
             written[0].copy_(key)
             written[1].copy_(value)
         else:
-            rows = slice(0, self.rows) if step.rows is None else step.rows[:, None]
-            where = (rows, slice(None), step.slots)
+            where = self._where(step)
             # Indexing with two tensors apart moves the indexed axes to the front: [rows, T, heads, width].
             apart = step.rows is not None
             self.keys[layer][where] = key.transpose(1, 2) if apart else key
@@ -124,24 +123,21 @@ class KVCache:
     def note(self, layer: int, step: Step) -> None:
         """Mark a step's slots as valid in a layer, where validity is kept."""
         if self.valid is not None:
-            rows = slice(0, self.rows) if step.rows is None else step.rows[:, None]
-            self.valid[layer, rows, step.slots] = True
+            rows, _, slots = self._where(step)
+            self.valid[layer, rows, slots] = True
 
     def copy_layer(self, source: int, target: int, step: Step) -> None:
         """Give a layer another layer's K,V of a step's slots."""
-        rows = slice(0, self.rows) if step.rows is None else step.rows[:, None]
-        where = (rows, slice(None), step.slots)
-        for blocks in (self.keys, self.values):
-            blocks[target][where] = blocks[source][where]
+        self.copy_from(self, source, target, step, step)
 
-    def copy_from(self, other: "KVCache", source: int, target: int, steps: tuple[Step, Step]) -> None:
+    def copy_from(self, other: "KVCache", source: int, target: int, there: Step, here: Step) -> None:
         """Give a layer the K,V of a layer in another cache; the step as it is there and here."""
-        there, here = (
-            (slice(0, self.rows) if step.rows is None else step.rows[:, None], slice(None), step.slots)
-            for step in steps
-        )
         for own, others in ((self.keys, other.keys), (self.values, other.values)):
-            own[target][here] = others[source][there].to(self.device)
+            own[target][self._where(here)] = others[source][other._where(there)].to(self.device)
+
+    def _where(self, step: Step) -> tuple[Tensor | slice, slice, Tensor]:
+        """A step's rows and slots, as indices of a layer's keys or values."""
+        return (slice(0, self.rows) if step.rows is None else step.rows[:, None], slice(None), step.slots)
 
     def place(self, step: Step) -> None:
         """Remember which positions a step puts into its slots."""

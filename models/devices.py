@@ -113,12 +113,9 @@ class SplitCache:
 
     def copy_layer(self, source: int, target: int, step: Step) -> None:
         (of, there), (to, here) = self._where[source], self._where[target]
-        if of == to:
-            self.parts[of].copy_layer(there, here, step.away(of, self.parts[of].device))
-            return
         taken, given = self.parts[of], self.parts[to]
-        steps = (step.away(of, taken.device), step.away(to, given.device))
-        given.copy_from(taken, there, here, steps)
+        own = step.away(of, taken.device), step.away(to, given.device)
+        given.copy_from(taken, there, here, *own)
 
 
 def balanced(layers: int, layer_bytes: int, home_bytes: int, devices: Sequence[torch.device]) -> list[Part]:

@@ -3,11 +3,15 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from logging import getLogger
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from runners.errors import RunError
 
 TEMPORARY_SUFFIX = ".partial"
+_log = getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -18,6 +22,40 @@ def explained(action: str, path: Path) -> Iterator[None]:
     except OSError as error:
         reason = str(error.strerror or error or type(error).__name__).splitlines()[0]
         raise RunError(f"cannot {action} {path}: {reason}") from error
+
+
+@contextlib.contextmanager
+def held(path: Path, busy: str, wait: bool = False) -> Iterator[None]:
+    """Hold a lock file for this process; the system lets go of it when the process ends, however it ends.
+
+    Parameters
+    ----------
+    path
+        In a folder that is made if need be.
+    busy
+        What to say where another process holds it.
+    wait
+        Wait, with a notice, until the other lets go; otherwise that is an error.
+    """
+    with explained("create", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    with explained("lock", path):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as other:
+            if not wait:
+                raise RunError(busy) from other
+            _log.warning("%s; waiting for it", busy)
+            lock.acquire()
+        except NotImplementedError as error:
+            raise RunError(
+                f"cannot lock {path}: its file system has no locks; choose another results_dir"
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -153,10 +153,11 @@ class _Jobs:
             process.send_signal(signal.SIGTERM)
         status = process.wait()
         self._running.discard(process)
-        if self.stopped and self._study.status(number).state in ("running", "waiting"):
-            # Told to stop before it could listen.
-            self._study.tell(number, "interrupted", "stopped before it began")
-        self._study.ended(number, how_it_ended(status))
+        if self.stopped:
+            # Told to stop, perhaps before it could listen.
+            self._study.ended(number, "stopped before it began", "interrupted")
+        else:
+            self._study.ended(number, how_it_ended(status))
         if self._study.status(number).state == "interrupted":
             self.stopped = True
 

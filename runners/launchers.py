@@ -95,17 +95,16 @@ class Joblib:
     def places(self, wanted: Wanted, jobs: int) -> list[Mapping[str, str]]:
         """What the environment of the jobs in each place has of its own."""
         gpus = _gpus(wanted)
-        count = self.n_jobs or max(1, len(gpus))
-        if gpus and count > len(gpus):
-            raise RunError(
-                f"hydra.launcher.n_jobs={count} is too many: each job has a GPU of its own, and there are "
-                f"{len(gpus)}"
-            )
         if gpus:
+            count = self.n_jobs or len(gpus)
+            if count > len(gpus):
+                raise RunError(
+                    f"hydra.launcher.n_jobs={count} is too many: each job has a GPU of its own, and "
+                    f"there are {len(gpus)}"
+                )
             _one_is_enough(wanted)
-        count = min(count, jobs)
-        if gpus:
-            return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:count]]
+            return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[: min(count, jobs)]]
+        count = min(self.n_jobs or 1, jobs)
         if count == 1:
             return [{}]
         # Threads of several processes on one core wait for each other.

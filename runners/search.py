@@ -7,13 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 
 from models.errors import first_line
 from runners.errors import RunError
-from runners.files import explained
+from runners.files import explained, held
 from runners.schema import FLOAT, METRICS
 from runners.storage import finished_run
 from runners.study import Study
@@ -110,7 +109,8 @@ class Search:
         KeyboardInterrupt
             The search was asked to stop.
         """
-        with _alone(self.study.folder / "search.lock"):
+        busy = f"another process is searching in {self.study.folder}; wait for it"
+        with held(self.study.folder / "search.lock", busy):
             # Another process may have added jobs in the meantime.
             self.study = Study(self.study.folder)
             with self._known():
@@ -211,23 +211,6 @@ class _Held:
 
     def release(self) -> None:
         return
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock, or say why not."""
-    with explained("lock", path):
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as held:
-            raise RunError(f"another process is searching in {path.parent}; wait for it") from held
-        except NotImplementedError as error:
-            raise RunError(f"cannot lock {path}: choose a results_dir on a file system with locks") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _optuna() -> Any:

@@ -12,10 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from runners.errors import RunError
-from runners.files import explained, remove_stale_temporaries, sync_folder, write_bytes, write_text
+from runners.files import explained, held, remove_stale_temporaries, sync_folder, write_bytes, write_text
 from runners.journal import Journal
 from runners.schema import metrics_json, metrics_record, read_samples, sample_rows, samples_table
 
@@ -60,27 +59,10 @@ class RunFolder:
             Wait, with a notice, until another process lets go; otherwise that is an error.
         """
         path = self.root / ".locks" / f"{self.run_id}.lock"
-        with explained("create", path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        with explained("lock", path):
-            try:
-                lock.acquire(timeout=0)
-            except Timeout as held:
-                if not wait:
-                    raise RunError(f"run {self.run_id} is being written by another process") from held
-                _log.warning("run %s is being written by another process; waiting for it", self.run_id)
-                lock.acquire()
-            except NotImplementedError as error:
-                raise RunError(
-                    f"cannot lock {path}: its file system has no locks; choose another results_dir"
-                ) from error
-        try:
+        with held(path, f"run {self.run_id} is being written by another process", wait):
             if self.path.is_dir():
                 remove_stale_temporaries(self.path)
             yield
-        finally:
-            lock.release()
 
     def is_done(self) -> bool:
         """Return whether the run is finished and every file of it whole."""

@@ -62,10 +62,8 @@ class Study:
     @classmethod
     def create(cls, root: Path, jobs: Sequence[Sequence[str]]) -> "Study":
         """The study of these jobs below a folder: the same one for the same jobs, with every job waiting."""
-        text = "".join(shlex.join(job) + "\n" for job in jobs)
-        folder = root / hashlib.sha256(text.encode()).hexdigest()[:8]
-        with explained("create", folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        text = _lines(jobs)
+        folder = _folder(root, text)
         write_text(folder / "jobs.txt", text)
         study = cls(folder)
         for number in study.numbers:
@@ -75,9 +73,7 @@ class Study:
     @classmethod
     def growing(cls, root: Path, command: Sequence[str]) -> "Study":
         """The study of a command whose jobs turn out one by one: the same one for the same command."""
-        folder = root / hashlib.sha256(shlex.join(command).encode()).hexdigest()[:8]
-        with explained("create", folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        folder = _folder(root, shlex.join(command))
         if not (folder / "jobs.txt").exists():
             write_text(folder / "jobs.txt", "")
         return cls(folder)
@@ -86,7 +82,7 @@ class Study:
         """The number of a job, which is added if the study has none like it."""
         if list(job) not in self.jobs:
             self.jobs.append(list(job))
-            write_text(self.folder / "jobs.txt", "".join(shlex.join(one) + "\n" for one in self.jobs))
+            write_text(self.folder / "jobs.txt", _lines(self.jobs))
         number = self.jobs.index(list(job)) + 1
         # Also one that an earlier command began: how it stood then is no news.
         self.tell(number, "waiting")
@@ -128,10 +124,10 @@ class Study:
             except (ValueError, TypeError) as error:
                 raise RunError(f"{path}: not a status; remove the file") from error
 
-    def ended(self, number: int, how: str) -> None:
+    def ended(self, number: int, how: str, state: str = "failed") -> None:
         """Note that the process of a job is gone: if it has not told how it ended, it failed."""
         if self.status(number).state in ("running", "waiting"):
-            self.tell(number, "failed", how)
+            self.tell(number, state, how)
 
     def standing(self) -> "Standing":
         """How all jobs stand now."""
@@ -139,6 +135,18 @@ class Study:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number}.json"
+
+
+def _folder(root: Path, text: str) -> Path:
+    """The folder of the study that is told by a text."""
+    folder = root / hashlib.sha256(text.encode()).hexdigest()[:8]
+    with explained("create", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _lines(jobs: Sequence[Sequence[str]]) -> str:
+    return "".join(shlex.join(job) + "\n" for job in jobs)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runners.schema import DRIFTED
+from runners.schema import drifted
 
 Record = Mapping[str, Any]
 
@@ -22,8 +22,8 @@ def sentences(record: Record) -> list[str]:
 
 
 def _drift(record: Record) -> list[str]:
-    drift = record.get("baseline_drift")
-    if record.get("baseline") != "reuse" or drift is None or abs(drift - 1) < DRIFTED:
+    drift = drifted(record)
+    if drift is None:
         return []
     changed = f"{abs(drift - 1):.0%} {'slower' if drift > 1 else 'faster'}"
     return [f"The machine was {changed} than when the full model answered, whose times are corrected for it."]

@@ -100,10 +100,7 @@ def log_run(
     if to.mode == "disabled":
         return None
     failure = _told(lambda: content(config, metrics, rows), folder, to)
-    if failure is None:
-        return folder.resolve() / "wandb"
-    _log.warning("W&B has no record of this run, whose results are stored: %s", failure)
-    return None
+    return _kept(failure, folder, "this run, whose results are stored")
 
 
 def log_grades(
@@ -170,9 +167,14 @@ def log_report(figures: Sequence[Path], folder: Path, to: Destination) -> Path |
     name = f"report-{re.sub('[^A-Za-z0-9._-]+', '_', to.group or 'all')}"
     images = {figure.stem: str(figure.resolve()) for figure in figures}
     failure = _told(lambda: {"images": images, "summary": {}}, folder, to, name)
+    return _kept(failure, folder, "this report, which is written")
+
+
+def _kept(failure: str | None, folder: Path, what: str) -> Path | None:
+    """Where W&B's files are; after a failure a warning, and None."""
     if failure is None:
         return folder.resolve() / "wandb"
-    _log.warning("W&B has no record of this report, which is written: %s", failure)
+    _log.warning("W&B has no record of %s: %s", what, failure)
     return None
 
 

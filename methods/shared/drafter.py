@@ -5,16 +5,15 @@ tree.
 """
 
 import time
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 
 from methods.shared.draft import ROOT, Draft
 from methods.shared.draft_size import DraftSize, measured_curve
+from methods.shared.drafting import DraftingParams
 from methods.shared.method import Method
 from methods.shared.payoff import Payoff
-from methods.shared.ranges import one_of
 from models.batch import Batch
 from models.sampling import best_tokens
 from models.stack import Stack
@@ -28,27 +27,6 @@ _SKIPS = (
     "ffn_run_by_layer",
     "skipped_steps",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DraftingParams:
-    """Parameters of every method that drafts.
-
-    Attributes
-    ----------
-    size : str
-        paper: drafts as the method makes them; cost: chain or tree, and how much of it is verified, by the
-        time of a pass, which is measured on this machine first.
-    stop_when_losing : bool
-        Stop drafting while plain decoding is faster by the clock, and try again less and less often. Off: the
-        method as its paper has it.
-    """
-
-    size: str = "paper"
-    stop_when_losing: bool = False
-
-    def __post_init__(self) -> None:
-        one_of(self, "size", "paper", "cost")
 
 
 class Drafter(Method):

@@ -273,7 +273,7 @@ def test_an_unusable_lock_is_one_line(run, monkeypatch):
     def unsupported(*arguments, **options):
         raise NotImplementedError("FileSystem does not appear to support flock")
 
-    monkeypatch.setattr("runners.storage.FileLock.acquire", unsupported)
+    monkeypatch.setattr("runners.files.FileLock.acquire", unsupported)
     with pytest.raises(RunError, match="has no locks; choose another results_dir") as error, run.lock():
         pass
     one_line(error)

@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
+from loopback import answer
+
 
 @dataclass
 class Told:
@@ -176,12 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def _reply(self, value: Any, status: int = 200) -> None:
-        body = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        answer(self, json.dumps(value).encode(), status)
 
     def log_message(self, *_: Any) -> None:
         """Nobody reads it."""

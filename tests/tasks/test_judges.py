@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from loopback import answer
 from tasks.errors import DataError
 from tasks.judges.config import JudgeConfig
 from tasks.judges.endpoint import JudgeUnreachableError, endpoint
@@ -179,11 +180,7 @@ class Server:
                         "usage": {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16},
                     }
                 data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
+                answer(self, data, status)
 
             def log_message(self, *_: Any) -> None:
                 pass

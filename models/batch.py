@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from models.prefix import Prefix
 from models.sampling import Sampler
 from models.stack import Stack
 from models.step import Step
@@ -36,6 +37,8 @@ class Batch:
         Slots past the end that a method needs for drafts and searches.
     hold_back : bool
         Leave the prompt's last token to decode step 0, instead of taking token 0 from the prefill.
+    prefix : Prefix or None
+        Where the pass over these prompts is kept, or taken from if an earlier batch of them has made it.
 
     Attributes
     ----------
@@ -64,8 +67,10 @@ class Batch:
         stopped: Stopped = lambda row, ids: False,
         scratch: int = 0,
         hold_back: bool = False,
+        prefix: Prefix | None = None,
     ):
         self.stack = stack
+        self._prefix = prefix
         self.prompts = [list(prompt) for prompt in prompts]
         self.max_new_tokens = max_new_tokens
         self.eos = eos
@@ -106,6 +111,15 @@ class Batch:
         """Ids [rows, T] and step of the pass over the prompt; T is 0 for a held-back prompt of one token."""
         step = Step.causal(0, self._prefilled, self._pads, self._allowed)
         return self._ids[:, : self._prefilled], step
+
+    def read(self, run: Callable[[Tensor, Step], Tensor]) -> Tensor:
+        """The pass over the prompts, by `run` unless it is kept; the state [rows, width] after the last token."""
+        last = None if self._prefix is None else self._prefix.put_back(self.stack)
+        if last is None:
+            last = run(*self.prefill_step())[:, -1]
+            if self._prefix is not None:
+                self._prefix.keep(self.stack, self._prefilled, last)
+        return last
 
     def whole_step(self) -> tuple[Tensor, Step]:
         """Ids and step of one pass over the prompts with nothing held back."""

@@ -146,6 +146,11 @@ class KVCache:
         else:
             self.positions[step.rows[:, None], step.slots] = step.positions
 
+    def filled(self, slots: int) -> tuple[Tensor, Tensor]:
+        """Views of the live rows' first `slots` slots: K,V [layers, 2, rows, kv_heads, slots, head_dim] and
+        positions [rows, slots]."""
+        return self.blocks[:, :, : self.rows, :, :slots], self.positions[: self.rows, :slots]
+
     def track_holes(self, filled: int) -> None:
         """Keep validity bits from here on; the first `filled` slots are valid in every layer."""
         valid = torch.zeros(

@@ -10,6 +10,7 @@ from methods.shared.method import Method
 from models.batch import Batch, Stopped
 from models.counters import ATTENTION, FFN
 from models.loading import LoadedModel
+from models.prefix import Prefix
 from models.sampling import Sampler, generator
 from runners.prompts import Prompt
 from runners.stopwatch import Stopwatch, synchroniser
@@ -49,6 +50,7 @@ class Decoding:
         limit: int | None = None,
         stopped: Stopped | None = None,
         endless: bool = False,
+        prefix: Prefix | None = None,
     ) -> Batch:
         """Sequences ready to decode.
 
@@ -64,6 +66,8 @@ class Decoding:
             Another end than the run's stop strings.
         endless : bool
             EOS is a token like any other.
+        prefix : Prefix or None
+            Keeps the pass over the prompts.
         """
         return Batch(
             self.model.stack,
@@ -76,6 +80,7 @@ class Decoding:
             stopped=stopped or self._stopped,
             scratch=method.scratch,
             hold_back=self.hold_back,
+            prefix=prefix,
         )
 
     def _stopped(self, row: int, ids: list[int]) -> bool:
@@ -98,12 +103,13 @@ class Decoding:
         prompts: Sequence[Prompt],
         keys: Sequence[tuple[str, int]],
         temperature: float | None = None,
+        prefix: Prefix | None = None,
     ) -> list["Answered"]:
         """Decode one batch and take the time.
 
         Parameters
         ----------
-        method, prompts, keys
+        method, prompts, keys, prefix
             As in `batch`.
         temperature : float or None
             Another than the run's.
@@ -115,7 +121,9 @@ class Decoding:
         """
         # All of it, because a cache or a counter made inside may not be changed outside.
         with torch.inference_mode():
-            batch = self.at(temperature).batch(method, [prompt.ids for prompt in prompts], keys)
+            batch = self.at(temperature).batch(
+                method, [prompt.ids for prompt in prompts], keys, prefix=prefix
+            )
             watch = Stopwatch(synchroniser(self.model.stack.device))
             method.generate(batch, watch)
             return answers(self, method, batch, watch)

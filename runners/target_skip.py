@@ -12,6 +12,7 @@ import torch
 from methods.shared.method import Method
 from models.cache_folder import cache_root
 from models.counters import ATTENTION, FFN
+from models.prefix import Prefix
 from runners.decoding import Decoding
 from runners.errors import RunError
 from runners.files import explained, write_text
@@ -28,6 +29,8 @@ _NEAR = 0.01
 # How far the best setting may miss before the target counts as out of reach.
 _TOLERANCE = 0.03
 _COARSE, _FINE = 8, 4
+# Memory for the passes over calibration prompts, which take most of the time that solving takes.
+_PREFIX_BYTES = 2**31
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Skip:
         self._decoding = decoding
         self._asked = list(zip(prompts, keys, temperatures, strict=True))
         self._unit, self._rows = unit, rows
+        self._prefixes: dict[tuple[tuple[str, int], ...], Prefix] = {}
 
     def __call__(self, method: Method, count: int | None = None) -> tuple[float, int]:
         """Skip and decode steps over the first `count` prompts (None: all)."""
@@ -89,7 +93,7 @@ class Skip:
             alike = [one for one in asked if one[2] == temperature]
             for start in range(0, len(alike), rows):
                 prompts, keys, _ = zip(*alike[start : start + rows], strict=True)
-                for answered in self._decoding.run(method, prompts, keys, temperature):
+                for answered in self._decoding.run(method, prompts, keys, temperature, self._prefix(keys)):
                     run[ATTENTION] += answered.work["attention_run"]
                     run[FFN] += answered.work["ffn_run"]
                     total += answered.work["ffn_total"]
@@ -100,6 +104,13 @@ class Skip:
         weights = {"attention": (1.0, 0.0), "ffn": (0.0, 1.0)}.get(self._unit, self._weights())
         skip = (left[ATTENTION] * weights[0] + left[FFN] * weights[1]) / sum(weights)
         return float(skip), total // layers
+
+    def _prefix(self, keys: tuple[tuple[str, int], ...]) -> Prefix:
+        """Of a batch, which its prompts' keys name."""
+        if keys not in self._prefixes:
+            kept = sum(prefix.bytes for prefix in self._prefixes.values())
+            self._prefixes[keys] = Prefix(_PREFIX_BYTES - kept)
+        return self._prefixes[keys]
 
     def _weights(self) -> tuple[float, float]:
         layer = self._decoding.model.stack.layers[0]

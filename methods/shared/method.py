@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
@@ -105,12 +106,11 @@ class Method:
 
     def prefill(self, batch: Batch) -> list[list[int]]:
         """The pass over the prompts, in full; token 0 of every row, nothing if the batch holds it back."""
-        ids, step = batch.prefill_step()
+        if not batch.prompt_slots:
+            return []
         with self.stack.counters.purpose("prefill"):
-            if not ids.shape[1]:
-                return []
-            hidden = self.stack.run(self.full, ids, step)
-            return [] if batch.holds_back else batch.sample(self.stack.head(hidden[:, -1]))
+            last = batch.read(partial(self.stack.run, self.full))
+            return [] if batch.holds_back else batch.sample(self.stack.head(last))
 
     def plan(self, index: int) -> Plan:
         """Sub-layers of decode step `index`."""

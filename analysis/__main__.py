@@ -6,6 +6,7 @@ from pathlib import Path
 
 from analysis.frames import AnalysisError
 from analysis.report import write_report
+from runners.notices import printable
 from runners.wandb_logger import Destination, log_report
 
 
@@ -26,11 +27,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         report = write_report(given.results, out)
     except AnalysisError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
-    print(report.text)
-    for remark in report.remarks:
-        print(remark)
+    print("\n".join(map(printable, report.text.splitlines())))
     print(f"Written to {out}: {', '.join(sorted(path.name for path in report.files))}")
     if given.wandb:
         group = given.group or given.results.resolve().name

@@ -41,6 +41,11 @@ def unfinished_runs(root: Path | str) -> list[Path]:
     return sorted(run for run in begun if not (run / "DONE").exists())
 
 
+def half_rescored_runs(root: Path | str) -> list[Path]:
+    """Folders of finished runs whose rescoring was cut short, by name."""
+    return [run for run in finished_runs(root) if (run / "RESCORING").exists()]
+
+
 def load_metrics(root: Path | str) -> pd.DataFrame:
     """One row a finished run, with all columns of `runners.schema.METRICS`; what is unknown is missing.
 
@@ -58,7 +63,8 @@ def load_metrics(root: Path | str) -> pd.DataFrame:
             with _naming(run / "metrics.json"):
                 metrics_record(record)
         raise
-    return table.to_pandas()
+    # Whole numbers stay whole where some are missing.
+    return table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
 
 
 def load_samples(root: Path | str, columns: Sequence[str] | None = None) -> pd.DataFrame:

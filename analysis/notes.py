@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from analysis.tables import Record
+from analysis.tables import Record, Setting
 from runners.schema import drifted
 
 _NEEDED = {
@@ -13,7 +13,9 @@ _NEEDED = {
 }
 
 
-def notes(settings: Sequence[tuple[str, list[Record]]], unfinished: Sequence[Path]) -> list[str]:
+def notes(
+    settings: Sequence[Setting], unfinished: Sequence[Path], half_rescored: Sequence[Path] = ()
+) -> list[str]:
     """Sentences about runs that are not finished, settings with one method, and what is unknown.
 
     Parameters
@@ -22,8 +24,10 @@ def notes(settings: Sequence[tuple[str, list[Record]]], unfinished: Sequence[Pat
         From `tables.settings`.
     unfinished
         From `frames.unfinished_runs`.
+    half_rescored
+        From `frames.half_rescored_runs`.
     """
-    found = [*_left_out(unfinished)]
+    found = [*_left_out(unfinished), *_of_two_scorings(half_rescored)]
     for title, runs in settings:
         said = [*_revisions(runs), *_disturbed(runs), *_alone(runs), *_unknown(runs)]
         found += [f"{title}: {sentence}" for sentence in said]
@@ -37,6 +41,12 @@ def _left_out(unfinished: Sequence[Path]) -> Iterable[str]:
             f"{_runs(len(unfinished))} not finished and left out: {names}. "
             "The same command goes on where it was."
         )
+
+
+def _of_two_scorings(half_rescored: Sequence[Path]) -> Iterable[str]:
+    if half_rescored:
+        names = ", ".join(run.name for run in half_rescored)
+        yield f"{_runs(len(half_rescored))} only half rescored: {names}. Rescore again."
 
 
 def _revisions(runs: Sequence[Record]) -> Iterable[str]:

@@ -1,19 +1,27 @@
 """All that a report consists of: notes, tables in three formats, figures where they can be drawn, a page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.breakdown import category_text, category_values, score_text, score_values
-from analysis.figures import FIGURE_COLUMNS, draw_all
-from analysis.frames import AnalysisError, load_judgements, load_metrics, load_samples, unfinished_runs
+from analysis.figures import FIGURE_COLUMNS, FIGURES, draw_all
+from analysis.figures.points import with_new_hallucination_limits
+from analysis.frames import (
+    AnalysisError,
+    half_rescored_runs,
+    load_judgements,
+    load_metrics,
+    load_samples,
+    unfinished_runs,
+)
 from analysis.grades import grades_markdown
 from analysis.latex import latex
 from analysis.notes import notes
 from analysis.page import SAMPLE_COLUMNS, gather, write_page
-from analysis.tables import Record, comparison, comparison_values, markdown, run_names, settings, table
+from analysis.tables import Setting, comparison, comparison_values, markdown, run_names, settings, table
 
 # What the report reads of the answers.
 COLUMNS = sorted(
@@ -24,7 +32,13 @@ COLUMNS = sorted(
         *("collapsed", "hallucinated", "full_hallucinated"),
     }
 )
-Setting = tuple[str, list[Record]]
+# What a report can have written besides figures.
+TABLES = frozenset(
+    {
+        *(f"{name}.{kind}" for name in ("tables", "categories", "scores") for kind in ("md", "tex", "csv")),
+        *("metrics.csv", "grades.md"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -36,13 +50,10 @@ class Report:
     text : str
         Notes and comparison as Markdown, as in `tables.md`.
     files : tuple of Path
-    remarks : tuple of str
-        What could not be drawn, and why.
     """
 
     text: str
     files: tuple[Path, ...]
-    remarks: tuple[str, ...]
 
 
 def write_report(root: Path, out: Path) -> Report:
@@ -58,28 +69,39 @@ def write_report(root: Path, out: Path) -> Report:
         begun = f"; begun and not ended: {', '.join(run.name for run in unfinished)}" if unfinished else ""
         raise AnalysisError(f"{root} holds no finished run{begun}")
     samples = load_samples(root, COLUMNS)
-    found = settings(metrics)
-    said = "".join(f"- {note}\n" for note in notes(found, unfinished))
-    text = (f"{said}\n" if said else "") + markdown(metrics)
+    found = with_new_hallucination_limits(settings(metrics), samples)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        figures, remarks = draw_all(found, samples, out)
+        said = [*notes(found, unfinished, half_rescored_runs(root)), *remarks]
+        text = "".join(f"- {note}\n" for note in said) + ("\n" if said else "") + markdown(found)
         files = {"tables.md": text, "metrics.csv": metrics.to_csv(index=False), **_comparisons(found)}
         files |= _breakdown("categories", found, lambda names: category_values(samples, names), category_text)
         files |= _breakdown("scores", found, lambda names: score_values(samples, names), score_text)
         files["grades.md"] = _grades(load_judgements(root), found)
         for name, content in files.items():
             (out / name).write_text(content, encoding="utf-8")
-        figures, remarks = draw_all(found, samples, out)
         page = out / "report.html"
-        write_page(gather(root, metrics, samples), page)
+        write_page(gather(root, found, samples, said), page)
+        written = (*(out / name for name in files), *figures, page)
+        _remove_others(out, written)
     except OSError as error:
         raise AnalysisError(f"cannot write {error.filename or out}: {error.strerror}") from error
-    return Report(text, (*(out / name for name in files), *figures, page), tuple(remarks))
+    return Report(text, written)
+
+
+def _remove_others(out: Path, written: Iterable[Path]) -> None:
+    """What an earlier report of other runs has left under the names of this one."""
+    kept = set(written)
+    for path in out.iterdir():
+        drawn = path.suffix in (".svg", ".png") and path.name.startswith(FIGURES)
+        if (drawn or path.name in TABLES) and path not in kept:
+            path.unlink()
 
 
 def _comparisons(found: list[Setting]) -> dict[str, str]:
     """`tables.tex` and `tables.csv`."""
-    tex = [latex(comparison(pd.DataFrame(runs)), title) for title, runs in found]
+    tex = [latex(comparison(runs), title) for title, runs in found]
     values = [comparison_values(runs).assign(setting=title) for title, runs in found]
     return {"tables.tex": "\n".join(tex), "tables.csv": _csv(values)}
 

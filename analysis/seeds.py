@@ -12,9 +12,23 @@ Record = dict[str, Any]
 # What a record of several seeds has in addition: how many, and the limits of each metric over them.
 SEEDS, LOWEST, HIGHEST = "seeds", "{}_lowest", "{}_highest"
 # What has no mean: limits and tests say something about the examples of one run.
-_OF_ONE_RUN = ("_lo", "_hi", "_p", "_mde")
+_OF_ONE_RUN = ("_lo", "_hi", "_p", "_p_holm", "_mde")
 _ALIKE = ("method", "baseline", "limit", "examples", "quality_metric", "hallucination_metric", "target_unit")
 _MEASURED = [field.name for field in METRICS if field.type == FLOAT and not field.name.endswith(_OF_ONE_RUN)]
+
+
+def together(records: Iterable[Record]) -> list[list[Record]]:
+    """Runs that are equal in everything but their seed, in the order of the first of each."""
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        groups.setdefault(_alike(record), []).append(record)
+    found = []
+    for group in groups.values():
+        seeds = {record.get("seed") for record in group}
+        # With one seed twice they differ in something that metrics do not tell.
+        apart = len(seeds) < len(group) or None in seeds
+        found += [[record] for record in group] if apart else [group]
+    return found
 
 
 def pooled(records: Iterable[Record]) -> list[Record]:
@@ -32,15 +46,7 @@ def pooled(records: Iterable[Record]) -> list[Record]:
         under `LOWEST` and `HIGHEST` where they differ; it is unknown where one of them does not know it.
         Confidence limits and p-values are unknown. Where some were put together, every record has `SEEDS`.
     """
-    groups: dict[tuple[str, ...], list[Record]] = {}
-    for record in records:
-        groups.setdefault(_alike(record), []).append(record)
-    found = []
-    for group in groups.values():
-        seeds = {record.get("seed") for record in group}
-        # With one seed twice they differ in something that metrics do not tell.
-        apart = len(seeds) < len(group) or len(group) == 1 or None in seeds
-        found += group if apart else [_mean_of(group)]
+    found = [group[0] if len(group) == 1 else _mean_of(group) for group in together(records)]
     if any(SEEDS in record for record in found):
         found = [{SEEDS: 1, **record} for record in found]
     return found

@@ -1,5 +1,6 @@
 """The table of a comparison: which runs stand beside each other, and what is said of them."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,12 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.seeds import HIGHEST, LOWEST, SEEDS, pooled
+from analysis.seeds import HIGHEST, LOWEST, SEEDS, pooled, together
 from runners.schema import method_parameters, setting, settings_apart
 from runners.statistics import corrected_p_values
 
 UNKNOWN = "–"
+UNNAMED = "unnamed method"
 Record = dict[str, Any]
+Setting = tuple[str, list[Record]]
 
 
 @dataclass(frozen=True)
@@ -57,26 +60,34 @@ def method(record: Record, among: Sequence[Record]) -> str:
 
     A star marks a method whose paper trains the model, where nobody did.
     """
-    given, solved = method_parameters(record), record.get("solved_parameter")
-    if solved and record.get("solved_value") is not None:
-        given[solved] = record["solved_value"]
-    names = [name for name in (solved, *_differing(record, among)) if name in given]
+    given, solves = method_parameters(record), record.get("solved_parameter")
+    if _solved(record):
+        given[str(solves)] = record["solved_value"]
+    names = [name for name in dict.fromkeys((solves, *_differing(record, among))) if name in given]
     said = ", ".join(f"{name}={_short(given[name])}" for name in names if given[name] is not None)
     star = "*" if record.get("untrained_ablation") else ""
     return f"{record['method']}{star}" + (f" ({said})" if said else "")
 
 
 def point_label(record: Record, among: Sequence[Record]) -> str:
-    """What tells a run from the others of its method, in few letters: values alone, the skip first."""
+    """What tells a run from the others of its method, in few letters: values alone, the skip asked for first,
+    and the seed where there are several."""
     given = method_parameters(record)
-    asked = record.get("target_skip") if record.get("solved_parameter") else None
+    asked = record.get("target_skip") if _solved(record) else None
     values = [asked, *(given[name] for name in _differing(record, among))]
-    return " ".join(_short(value) for value in values if value is not None)
+    said = [_short(value) for value in values if value is not None]
+    seeds = {other.get("seed") for other in among if other["method"] == record["method"]}
+    return " ".join([*said, f"seed {record.get('seed')}"] if len(seeds) > 1 else said)
+
+
+def _solved(record: Record) -> bool:
+    """Whether a parameter was solved, and not given."""
+    return bool(record.get("solved_parameter")) and record.get("solved_value") is not None
 
 
 def _differing(record: Record, among: Sequence[Record]) -> list[str]:
-    """Parameters in which runs of the same method differ, without the skip asked for and what it solves."""
-    aside = {"target_skip", record.get("solved_parameter")}
+    """Parameters in which runs of the same method differ, without the skip asked for and what it solved."""
+    aside = {"target_skip", record.get("solved_parameter") if _solved(record) else None}
     given = method_parameters(record)
     # Few texts among many runs.
     alike = {other.get("method_params"): other for other in among if other["method"] == record["method"]}
@@ -99,12 +110,13 @@ def _short(value: Any) -> str:
 # What a record carries in addition: its p-value, corrected for the others of its table.
 HOLM = "quality_p_holm"
 SIGNIFICANT = 0.05
+_P_VALUE = "p (Holm)"
 COLUMNS = (
     Column("seeds", lambda record: str(record.get(SEEDS, UNKNOWN))),
     Column("skip", number("realised_skip_weighted", "{:.2f}"), lambda record: "0"),
     Column("quality", number("quality", "{:.2f}"), number("full_quality", "{:.2f}")),
     Column("difference to full", number("quality_delta", "{:+.2f}", interval=True)),
-    Column("p (Holm)", lambda record: _p_value(record)),
+    Column(_P_VALUE, lambda record: _p_value(record)),
     Column("judge's grade", number("judge_score", "{:.2f}"), number("full_judge_score", "{:.2f}")),
     Column("judge: won / tie / lost", preferred),
     Column("new hallucinations", number("new_hallucination_rate", "{:.0f} %", 100)),
@@ -138,8 +150,11 @@ _NOTE = "\\* untrained ablation: the method's paper trains the model for it, and
 
 
 def records_of(metrics: pd.DataFrame) -> list[Record]:
-    """Rows of a frame as records, missing values as None."""
-    return metrics.astype(object).where(metrics.notna(), None).to_dict("records")
+    """Rows of a frame as records: missing values as None, and a method without a name as `UNNAMED`."""
+    records: list[Record] = metrics.astype(object).where(metrics.notna(), None).to_dict("records")
+    return [
+        record | {"method": UNNAMED} if record.get("method", "") is None else record for record in records
+    ]
 
 
 def mark(record: Record) -> str:
@@ -151,20 +166,18 @@ def mark(record: Record) -> str:
 
 
 def _p_value(record: Record) -> str:
-    return UNKNOWN if record.get(HOLM) is None else f"{record[HOLM]:.3f} {mark(record)}".strip()
+    p = record.get(HOLM)
+    if p is None:
+        return UNKNOWN
+    return f"{'< 0.001' if p < 0.001 else f'{p:.3f}'} {mark(record)}".strip()
 
 
-def comparison(metrics: pd.DataFrame) -> pd.DataFrame:
-    """The runs of one setting as text, below the full model; by method and rising skip.
+def comparison(runs: Sequence[Record]) -> pd.DataFrame:
+    """The runs of one of the `settings` as text, below the full model; by method and rising skip.
 
     Runs that differ in their seed alone are one row, as `seeds.pooled` has it.
     """
-    records = _corrected(
-        sorted(
-            pooled(records_of(metrics)),
-            key=lambda one: (one["method"], one.get("realised_skip_weighted") or 0),
-        )
-    )
+    records = sorted(pooled(runs), key=lambda one: (one["method"], one.get("realised_skip_weighted") or 0))
     beside = next((record for record in records if record.get("full_quality") is not None), None)
     if beside is not None:
         # The full model's own run, which others reuse, is the first row already.
@@ -179,8 +192,10 @@ def comparison(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def _corrected(records: list[Record]) -> list[Record]:
-    p_values = corrected_p_values(records)
-    return [record | {HOLM: p} for record, p in zip(records, p_values, strict=True)]
+    # Runs that differ in their seed alone are told as their mean, which has no test.
+    tested = [group[0] for group in together(records) if len(group) == 1]
+    p_values = dict(zip(map(id, tested), corrected_p_values(tested), strict=True))
+    return [record | {HOLM: p_values.get(id(record))} for record in records]
 
 
 def comparison_values(runs: Sequence[Record]) -> pd.DataFrame:
@@ -201,24 +216,24 @@ def run_names(runs: Sequence[Record]) -> dict[str, str]:
     }
 
 
-def settings(metrics: pd.DataFrame) -> list[tuple[str, list[Record]]]:
+def settings(metrics: pd.DataFrame) -> list[Setting]:
     """The runs that may stand beside each other, with a title for them and their corrected p-values."""
     records = sorted(records_of(metrics), key=_setting)
     groups = [_corrected(list(group)) for _, group in groupby(records, key=_setting)]
     return [(_title(runs, records), runs) for runs in groups]
 
 
-def markdown(metrics: pd.DataFrame) -> str:
-    """Every setting's table under its heading; what can be told apart comes first."""
+def markdown(found: Sequence[Setting]) -> str:
+    """The table of each of the `settings` under its heading; what can be told apart comes first."""
     parts = []
-    for title, runs in settings(metrics):
+    for title, runs in found:
         parts += [f"## {title}", ""]
         detectable = [one["quality_mde"] for one in runs if one.get("quality_mde") is not None]
         if detectable:
             parts += [f"Differences in quality are detectable from {max(detectable):.2f} on.", ""]
-        compared = comparison(pd.DataFrame(runs))
+        compared = comparison(runs)
         parts += [table(compared), ""]
-        if any(map(mark, runs)):
+        if any(sign in cell for cell in compared.get(_P_VALUE, ()) for sign in "↓↑"):
             parts += [_MARKS, ""]
         if "seeds" in compared:
             parts += [_SEEDS_NOTE, ""]
@@ -251,4 +266,12 @@ def table(frame: pd.DataFrame) -> str:
         ["---", *["---:"] * (len(frame.columns) - 1)],
         *frame.to_numpy().tolist(),
     ]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_in_cell, line))} |" for line in lines)
+
+
+# Names of categories and parameters come with data and models: in a cell they are text, whatever they hold.
+_MARKUP = re.compile(r"<(?=[A-Za-z/!?])")
+
+
+def _in_cell(text: str) -> str:
+    return _MARKUP.sub("&lt;", " ".join(text.split())).replace("|", "&#124;")

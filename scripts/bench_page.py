@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.page import gather, write_page
+from analysis.tables import settings
 from runners.schema import METRICS, metrics_record, samples_table
 
 WORDS = (
@@ -113,7 +114,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = given.keep or Path(folder) / "report.html"
         began = time.perf_counter()
-        write_page(gather(folder, metrics, samples), path.resolve())
+        write_page(gather(folder, settings(metrics), samples), path.resolve())
         wrote = time.perf_counter() - began
         print(f"{given.runs} runs x {given.examples} examples: {path.stat().st_size / 1e6:.1f} MB", end=", ")
         print(f"written in {wrote:.2f} s")

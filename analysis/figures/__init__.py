@@ -5,32 +5,29 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.tables import Record
+from analysis.tables import Setting
 
 # What figures read of the answers.
 FIGURE_COLUMNS = (
     *("run_id", "example_id", "category", "prompt_tokens", "full_output_tokens", "quality", "full_quality"),
-    *(
-        "outcome",
-        "full_outcome",
-        "attention_run_by_layer",
-        "attention_total",
-        "ffn_run_by_layer",
-        "ffn_total",
-    ),
-    *("exit_layers", "accepted_lengths"),
+    *("outcome", "full_outcome", "exit_layers", "accepted_lengths"),
+    *("attention_run_by_layer", "attention_total", "ffn_run_by_layer", "ffn_total"),
+)
+
+# What the names of figures begin with.
+FIGURES = (
+    *("pareto-quality-speedup", "pareto-hallucination-speedup", "pareto-quality-skip", "speed-ideal"),
+    *("skip-by-layer", "quality-by-category", "quality-by-length", "exit-layers", "accepted-lengths"),
 )
 
 
-def draw_all(
-    settings: Sequence[tuple[str, list[Record]]], samples: pd.DataFrame, out: Path
-) -> tuple[list[Path], list[str]]:
+def draw_all(settings: Sequence[Setting], samples: pd.DataFrame, out: Path) -> tuple[list[Path], list[str]]:
     """Draw every figure that there is something for, as SVG and PNG.
 
     Parameters
     ----------
     settings
-        From `tables.settings`.
+        From `tables.settings`, through `points.with_new_hallucination_limits`.
     samples
         A frame of `load_samples` with `FIGURE_COLUMNS`.
     out

@@ -29,11 +29,16 @@ class Panel:
     ----------
     title : str
     maps : sequence of (str, DataFrame)
-        What the columns are, and the values.
+        What the columns are, and the values; a row that one of them lacks is unknown there.
     """
 
     title: str
     maps: Sequence[tuple[str, pd.DataFrame]]
+
+    def aligned(self) -> list[tuple[str, pd.DataFrame]]:
+        """The maps with all rows of any of them, in one order."""
+        names = dict.fromkeys(name for _, frame in self.maps for name in frame.index)
+        return [(what, frame.reindex(list(names))) for what, frame in self.maps]
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,8 @@ def difference_scale(frames: Sequence[pd.DataFrame]) -> Scale:
 def draw(title: str, panels: Sequence[Panel], scale: Scale) -> Figure:
     """One row of maps for every panel, with one bar of colours."""
     blocks = max(len(panel.maps) for panel in panels)
-    heights = [_ROW * max(len(frame) for _, frame in panel.maps) for panel in panels]
+    aligned = [panel.aligned() for panel in panels]
+    heights = [_ROW * len(together[0][1]) for together in aligned]
     width = _LEFT + blocks * (_BLOCK + _BETWEEN)
     height = sum(heights) + len(panels) * (_HEAD + _FOOT) + 0.9
     with rc_context(RC):
@@ -73,9 +79,9 @@ def draw(title: str, panels: Sequence[Panel], scale: Scale) -> Figure:
         FigureCanvasAgg(figure)
         figure.suptitle(title, x=0.1 / width, y=1 - 0.12 / height, ha="left", va="top", fontsize=9)
         top = height - 0.3
-        for panel, tall in zip(panels, heights, strict=True):
+        for panel, together, tall in zip(panels, aligned, heights, strict=True):
             figure.text(0.1 / width, (top - 0.05) / height, panel.title, va="top")
-            for number, (what, frame) in enumerate(panel.maps):
+            for number, (what, frame) in enumerate(together):
                 left = _LEFT + number * (_BLOCK + _BETWEEN)
                 place = (left / width, (top - _HEAD - tall) / height, _BLOCK / width, tall / height)
                 axes = figure.add_axes(place)

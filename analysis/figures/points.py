@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.pareto import front
-from analysis.tables import Record, mark, point_label
+from analysis.tables import Record, Setting, mark, point_label
+from runners.schema import RIGHT, WRONG
 from runners.statistics import clustered_mean_interval
 
-_NEW = "new_hallucination_rate"
-_RIGHT, _WRONG = ("correct", "supported"), ("wrong", "unsupported")
+NEW = "new_hallucination_rate"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ SPEEDUP = Quantity("speedup", "decode speedup", 1.0)
 IDEAL = Quantity("ideal_speedup", "ideal speedup", 1.0)
 SKIP = Quantity("realised_skip_weighted", "realised skip", 0.0)
 QUALITY = Quantity("quality", "quality", "full_quality")
-NEW_HALLUCINATIONS = Quantity(_NEW, "new hallucinations", 0.0, larger=False)
+NEW_HALLUCINATIONS = Quantity(NEW, "new hallucinations", 0.0, larger=False)
 
 
 @dataclass(frozen=True)
@@ -88,25 +88,29 @@ def points(runs: Sequence[Record], plane: Plane) -> pd.DataFrame:
     return frame.assign(front=front(frame, "x", "y", plane.x.larger, plane.y.larger))
 
 
-def with_new_hallucination_limits(runs: Sequence[Record], samples: pd.DataFrame) -> list[Record]:
-    """The runs with 95 % limits of the rate of new hallucinations, from their answers.
+def with_new_hallucination_limits(settings: Sequence[Setting], samples: pd.DataFrame) -> list[Setting]:
+    """The runs with 95 % limits of their rates of new hallucinations, from their answers.
 
     Parameters
     ----------
-    runs
-        Records of metrics.
+    settings
+        From `tables.settings`.
     samples
         Answers of these runs and perhaps of others: run_id, example_id, outcome, full_outcome.
     """
-    own = samples[samples["run_id"].isin([run["run_id"] for run in runs])]
-    pairs = own[own["outcome"].notna() & own["full_outcome"].notna()]
-    new = (pairs["outcome"].isin(_WRONG) & pairs["full_outcome"].isin(_RIGHT)).to_numpy()
+    pairs = samples[["run_id", "example_id", "outcome", "full_outcome"]].dropna(
+        subset=["run_id", "outcome", "full_outcome"]
+    )
+    new = (pairs["outcome"].isin(WRONG) & pairs["full_outcome"].isin(RIGHT)).to_numpy()
     examples = pairs["example_id"].to_numpy()
     limits = {}
     for run_id, places in pairs.groupby("run_id").indices.items():
         _, lo, hi = clustered_mean_interval(new[places], examples[places].tolist())
-        limits[run_id] = {f"{_NEW}_lo": lo, f"{_NEW}_hi": hi}
-    return [run | (limits.get(run["run_id"], {}) if run.get(_NEW) is not None else {}) for run in runs]
+        limits[run_id] = {f"{NEW}_lo": lo, f"{NEW}_hi": hi}
+    return [
+        (title, [run | (limits.get(run["run_id"], {}) if run.get(NEW) is not None else {}) for run in runs])
+        for title, runs in settings
+    ]
 
 
 def _values(run: Record, quantity: Quantity, axis: str) -> dict[str, float | None]:

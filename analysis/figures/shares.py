@@ -29,10 +29,14 @@ def rows_of(runs: Sequence[Record], most: int = MOST_ROWS) -> list[Row]:
         key=lambda run: (run["method"], run.get("realised_skip_weighted") or 0),
     )
     if len(methods) <= most:
-        return [
-            Row(f"{run['method']} {point_label(run, methods)}".strip(), run["method"], (run["run_id"],))
-            for run in methods
-        ]
+        found: dict[str, Row] = {}
+        for run in methods:
+            name = label = f"{run['method']} {point_label(run, methods)}".strip()
+            # Runs of one setting can differ in what metrics do not tell.
+            while name in found:
+                name = f"{label} ({sum(other.startswith(label) for other in found) + 1})"
+            found[name] = Row(name, run["method"], (run["run_id"],))
+        return list(found.values())
     ids: dict[str, list[str]] = {}
     for run in methods:
         ids.setdefault(run["method"], []).append(run["run_id"])
@@ -55,16 +59,18 @@ def skipped_by_layer(samples: pd.DataFrame, rows: Sequence[Row], kind: str) -> p
     DataFrame
         One row a row of the map that knows its layers, one column a layer from 0; 0 to 1.
     """
-    known = samples[samples[f"{kind}_run_by_layer"].notna() & (samples[f"{kind}_total"] > 0)]
+    by_layer, total = f"{kind}_run_by_layer", f"{kind}_total"
+    asked = samples["run_id"].isin([run_id for row in rows for run_id in row.run_ids])
+    known = samples.loc[asked & samples[by_layer].notna() & (samples[total] > 0), ["run_id", by_layer, total]]
     runs = {}
     for run_id, group in known.groupby("run_id"):
-        by_layer = np.vstack(group[f"{kind}_run_by_layer"].tolist()).sum(axis=0)
-        runs[run_id] = (by_layer, group[f"{kind}_total"].sum() / len(by_layer))
+        counted = np.vstack(group[by_layer].tolist()).sum(axis=0)
+        runs[run_id] = (counted, group[total].sum() / len(counted))
     found = {}
     for row in rows:
-        counted = [runs[name] for name in row.run_ids if name in runs]
-        if counted:
-            run, steps = (sum(part) for part in zip(*counted, strict=True))
+        own = [runs[name] for name in row.run_ids if name in runs]
+        if own:
+            run, steps = (sum(part) for part in zip(*own, strict=True))
             found[row.name] = 1 - run / steps
     return pd.DataFrame.from_dict(found, orient="index")
 

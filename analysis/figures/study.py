@@ -1,24 +1,36 @@
 """Which figures a results folder has: one set for all runs that share everything but their task."""
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures import histograms, maps, planes
-from analysis.figures.points import AGAINST_IDEAL, FRONTS, Plane, points, with_new_hallucination_limits
+from analysis.figures.points import AGAINST_IDEAL, FRONTS, Plane, points
 from analysis.figures.shares import difference_by, rows_of, shares_of, skipped_by_layer, thirds
 from analysis.figures.style import Look, looks, save
-from analysis.tables import UNKNOWN, Record
+from analysis.tables import UNKNOWN, Record, Setting
 
 # What the panels of one figure share.
 CONDITIONS = ("model", "model_revision", "dtype", "device", "threads", "batch_size", "engine_layer")
 _MOST_HISTOGRAMS = 24
-_TASK = ("source", "prompt_style", "temperature", "max_new_tokens", "examples")
-Setting = tuple[str, list[Record]]
+_TASK = ("source", "prompt_style", "temperature", "max_new_tokens", "examples", "conditions")
+# With more runs than that it takes longer to draw than to start other processes.
+_MANY = 200
+_PAIRS = ("run_id", "category", "prompt_tokens", "full_output_tokens", "quality", "full_quality")
+_ANSWERS = (
+    *_PAIRS,
+    *("attention_run_by_layer", "attention_total", "ffn_run_by_layer", "ffn_total"),
+    *("exit_layers", "accepted_lengths"),
+)
+Build = Callable[[], Figure]
 
 
 @dataclass(frozen=True)
@@ -44,17 +56,32 @@ def draw_studies(
 ) -> tuple[list[Path], list[str]]:
     """Draw what there is to draw; see `analysis.figures.draw_all`."""
     drawn_as = looks(run["method"] for _, runs in settings for run in runs)
-    files: list[Path] = []
+    # Prompts and answers are most of the frame, and no figure shows them.
+    samples = samples[[*_ANSWERS]]
+    jobs: list[Callable[[], list[Path]]] = []
     remarks: list[str] = []
     for study in studies(settings):
         ids = {run["run_id"] for runs in study.panels.values() for run in runs}
         answers = samples[samples["run_id"].isin(ids)]
-        for name, figure in _figures(study, answers, drawn_as):
-            if isinstance(figure, Figure):
-                files += save(figure, out, name + study.suffix)
+        for name, build in _figures(study, answers, drawn_as):
+            if isinstance(build, str):
+                remarks.append(f"Not drawn: {name}{study.suffix}; {build}")
             else:
-                remarks.append(f"Not drawn: {name}{study.suffix}; {figure}")
-    return files, remarks
+                jobs.append(partial(_drawn, build, out, name + study.suffix))
+    files = _done(jobs, many=sum(len(runs) for _, runs in settings) > _MANY)
+    return [path for paths in files for path in paths], remarks
+
+
+def _drawn(build: Build, out: Path, name: str) -> list[Path]:
+    return save(build(), out, name)
+
+
+def _done(jobs: Sequence[Callable[[], list[Path]]], many: bool) -> list[list[Path]]:
+    """What the jobs return; many share the processors."""
+    if not (many and jobs):
+        return [job() for job in jobs]
+    with ProcessPoolExecutor(min(len(jobs), os.cpu_count() or 1), get_context("spawn")) as workers:
+        return [begun.result() for begun in [workers.submit(job) for job in jobs]]
 
 
 def studies(settings: Sequence[Setting]) -> list[Study]:
@@ -105,12 +132,11 @@ def _panels(members: Sequence[list[Record]]) -> dict[str, list[Record]]:
 
 def _figures(
     study: Study, samples: pd.DataFrame, drawn_as: Mapping[str, Look]
-) -> Iterator[tuple[str, Figure | str]]:
-    """Names, and figures or the reason why there is none."""
-    limited = {name: with_new_hallucination_limits(runs, samples) for name, runs in study.panels.items()}
+) -> Iterator[tuple[str, Build | str]]:
+    """Names, and how the figure is made or the reason why there is none."""
     for plane in FRONTS:
-        yield plane.name, _plane(study, limited, plane, drawn_as, planes.fronts)
-    yield AGAINST_IDEAL.name, _plane(study, limited, AGAINST_IDEAL, drawn_as, planes.against_ideal)
+        yield plane.name, _plane(study, plane, drawn_as, planes.fronts)
+    yield AGAINST_IDEAL.name, _plane(study, AGAINST_IDEAL, drawn_as, planes.against_ideal)
     yield "skip-by-layer", _skip_map(study, samples)
     yield (
         "quality-by-category",
@@ -131,20 +157,16 @@ def _figures(
 
 
 def _plane(
-    study: Study,
-    limited: Mapping[str, list[Record]],
-    plane: Plane,
-    drawn_as: Mapping[str, Look],
-    draw: Callable[..., Figure],
-) -> Figure | str:
-    panels = {name: points(runs, plane) for name, runs in limited.items()}
+    study: Study, plane: Plane, drawn_as: Mapping[str, Look], draw: Callable[..., Figure]
+) -> Build | str:
+    panels = {name: points(runs, plane) for name, runs in study.panels.items()}
     panels = {name: frame for name, frame in panels.items() if not frame.empty}
     if not panels:
         return f"no run has both {plane.x.title} and {plane.y.title}"
-    return draw(study.title, plane, panels, drawn_as)
+    return partial(draw, study.title, plane, panels, drawn_as)
 
 
-def _skip_map(study: Study, samples: pd.DataFrame) -> Figure | str:
+def _skip_map(study: Study, samples: pd.DataFrame) -> Build | str:
     panels = []
     for name, runs in study.panels.items():
         # What a lossless method leaves out are drafts; its final work is whole.
@@ -153,11 +175,12 @@ def _skip_map(study: Study, samples: pd.DataFrame) -> Figure | str:
             (what, skipped_by_layer(samples, rows, kind))
             for what, kind in (("attention, by layer", "attention"), ("FFN, by layer", "ffn"))
         ]
-        if not any(frame.empty for _, frame in found):
+        found = [(what, frame) for what, frame in found if not frame.empty]
+        if found:
             panels.append(maps.Panel(name, found))
     if not panels:
         return "no run that skips has counted its layers"
-    return maps.draw(study.title, panels, maps.skip_scale())
+    return partial(maps.draw, study.title, panels, maps.skip_scale())
 
 
 def _difference_map(
@@ -165,12 +188,12 @@ def _difference_map(
     samples: pd.DataFrame,
     columns: Mapping[str, str],
     grouped: Callable[[pd.Series], pd.Series],
-) -> Figure | str:
+) -> Build | str:
     """Maps by columns (with what they are), whose values are grouped among the answers of one panel."""
     panels = []
     for name, runs in study.panels.items():
         rows = rows_of(runs)
-        own = samples[samples["run_id"].isin([run["run_id"] for run in runs])]
+        own = samples.loc[samples["run_id"].isin([run["run_id"] for run in runs]), [*_PAIRS]]
         own = own.assign(**{column: grouped(own[column]) for column in columns})
         found = [(what, difference_by(own, rows, column)) for column, what in columns.items()]
         found = [(what, frame) for what, frame in found if frame.shape[1] > 1]
@@ -179,12 +202,12 @@ def _difference_map(
     if not panels:
         return f"no two values of {' or '.join(columns.values())} with pairs to compare"
     frames = [frame for panel in panels for _, frame in panel.maps]
-    return maps.draw(study.title, panels, maps.difference_scale(frames))
+    return partial(maps.draw, study.title, panels, maps.difference_scale(frames))
 
 
 def _histograms(
     study: Study, samples: pd.DataFrame, column: str, axis: str, drawn_as: Mapping[str, Look]
-) -> Figure | str:
+) -> Build | str:
     with_any = set(samples.loc[samples[column].notna(), "run_id"])
     runs = {name: [run for run in them if run["run_id"] in with_any] for name, them in study.panels.items()}
     # Every run has its panel, or every method where they are too many.
@@ -196,4 +219,6 @@ def _histograms(
             if not shares.empty:
                 title = f"{row.name}\n{name.partition(',')[0]}" if len(runs) > 1 else row.name
                 found.append(histograms.Histogram(title, row.method, shares))
-    return histograms.draw(study.title, axis, found, drawn_as) if found else f"no run has {axis}"
+    if not found:
+        return f"no run has {axis}"
+    return partial(histograms.draw, study.title, axis, found, drawn_as)

@@ -20,6 +20,7 @@ RC: Any = {
     "axes.spines.right": False,
     "axes.grid": False,
     "legend.frameon": False,
+    "text.parse_math": False,  # names come with data and models, and may hold two dollar signs
     # Text stays text, and the same results give the same file.
     "svg.fonttype": "none",
     "svg.hashsalt": "skipbench",

@@ -75,7 +75,7 @@ function openAnswers(dialog, run, setting, summary, change) {
       ? make(
           "p",
           { class: "notice" },
-          `The page holds ${answers.length} of ${total} answers: new wrong ones first, then by how much was lost. The rest is in samples.parquet.`,
+          `The page holds ${answers.length} of ${total} answers, some of every kind: new wrong ones first, then by how much was lost. The rest is in samples.parquet.`,
         )
       : "",
     total ? "" : make("p", { class: "notice" }, "This run has no stored answers."),

@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-RIGHT, WRONG = ("correct", "supported"), ("wrong", "unsupported")
+from runners.schema import RIGHT, WRONG
+
 # What became of an answer, in the order in which answers are shown.
 CHANGES = ("new wrong", "collapsed", "abstained", "wrong", "repaired", "right", "not scored")
 # Above this a run shows only the answers that come first, so that a page stays small enough to open.
@@ -28,6 +29,8 @@ _PLAIN = (
     *("output_tokens", "full_output_tokens", "finish_reason", "full_finish_reason"),
     *("prefill_s", "decode_s", "full_prefill_s", "full_decode_s"),
 )
+# What tells how telling an answer is.
+_ORDERED = ("outcome", "full_outcome", "collapsed", "quality", "full_quality", "example_id", "turn")
 COLUMNS = ("change", *_TEXTS, *_PLAIN, "reference")
 # What is read of the results.
 SAMPLE_COLUMNS = ("run_id", *COLUMNS[1:])
@@ -86,22 +89,42 @@ def answer_rows(
     -------
     rows : list of list
         At most `most` rows of `COLUMNS`, in the order of `CHANGES`, the largest losses of quality
-        first. Texts are numbers, references lists of numbers, what is unknown is None.
+        first; some of every change. Texts are numbers, references lists of numbers, what is unknown is None.
     counts : dict
         Of all answers, also of those without a row.
     """
-    frame = samples[[*_TEXTS, *_PLAIN, "reference"]]
-    records = [
-        {name: _plain(value) for name, value in row.items()} for row in frame.to_dict(orient="records")
+    short = [
+        {"place": place} | {name: _plain(value) for name, value in row.items()}
+        for place, row in enumerate(samples[[*_ORDERED]].to_dict(orient="records"))
     ]
-    for record in records:
-        record["change"] = change(record["outcome"], record["full_outcome"], record["collapsed"])
-    counts = {name: sum(one["change"] == name for one in records) for name in CHANGES}
-    records = sorted(records, key=_order)[:most]
-    for record in records:
+    for one in short:
+        one["change"] = change(one["outcome"], one["full_outcome"], one["collapsed"])
+    counts = {name: sum(one["change"] == name for one in short) for name in CHANGES}
+    chosen = _some_of_every_change(sorted(short, key=_order), counts, most)
+    # Only now the rest of those that are shown: texts are long.
+    frame = samples[[*_TEXTS, *_PLAIN, "reference"]].iloc[[one["place"] for one in chosen]]
+    rows = []
+    for one, row in zip(chosen, frame.to_dict(orient="records"), strict=True):
+        record = {name: _plain(value) for name, value in row.items()} | {"change": one["change"]}
         record |= {name: texts.number(record[name]) for name in _TEXTS}
         record["reference"] = [texts.number(text) for text in record["reference"] or []]
-    return [[record[name] for name in COLUMNS] for record in records], counts
+        rows.append([record[name] for name in COLUMNS])
+    return rows, counts
+
+
+def _some_of_every_change(
+    records: list[dict[str, Any]], counts: dict[str, int], most: int
+) -> list[dict[str, Any]]:
+    """At most `most` of sorted records: as many of each change as all can have, and what is left in order."""
+    kinds = sum(count > 0 for count in counts.values())
+    share = most // max(kinds, 1)
+    first: list[dict[str, Any]] = []
+    rest: list[dict[str, Any]] = []
+    taken = dict.fromkeys(CHANGES, 0)
+    for record in records:
+        taken[record["change"]] += 1
+        (first if taken[record["change"]] <= share else rest).append(record)
+    return sorted([*first, *rest[: most - len(first)]], key=_order)
 
 
 def _order(record: dict[str, Any]) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """What the page shows, gathered from a results folder: what was measured, its runs, and their answers."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,15 @@ import pandas as pd
 
 from analysis.frames import finished_runs, unfinished_runs
 from analysis.page.answers import CHANGES, COLUMNS, Texts, answer_rows, most_answers
-from analysis.tables import HOLM, SIGNIFICANT, run_names, settings
+from analysis.tables import HOLM, SIGNIFICANT, Record, Setting, run_names
 from runners.schema import method_parameters
-
-Record = dict[str, Any]
 
 METRICS = (
     *("method", "task", "quality_metric", "untrained_ablation", "lossless", "speed_note", "judge"),
     *("quality", "quality_lo", "quality_hi", "full_quality"),
     *("quality_delta", "quality_delta_lo", "quality_delta_hi"),
-    *("judge_score", "full_judge_score", "new_hallucination_rate", "collapse_rate", "full_collapse_rate"),
+    *("judge_score", "full_judge_score", "collapse_rate", "full_collapse_rate"),
+    *("new_hallucination_rate", "new_hallucination_rate_lo", "new_hallucination_rate_hi"),
     *("speedup", "speedup_lo", "speedup_hi", "ideal_speedup", "efficiency", "realised_skip_weighted"),
 )
 
@@ -31,8 +30,8 @@ class Study:
     Attributes
     ----------
     summary : dict
-        `about` (what was measured), `settings` (what runs must share to be compared), `runs`, and the names
-        of changes and of the columns of answers.
+        `about` (what was measured), `notes`, `settings` (what runs must share to be compared), `runs`, and
+        the names of changes and of the columns of answers.
     texts : list of str
         Every prompt, reference and answer, once.
     answers : list of list
@@ -44,24 +43,30 @@ class Study:
     answers: list[list[list[Any]]]
 
 
-def gather(root: Path | str, metrics: pd.DataFrame, samples: pd.DataFrame) -> Study:
+def gather(
+    root: Path | str, found: Sequence[Setting], samples: pd.DataFrame, notes: Sequence[str] = ()
+) -> Study:
     """Return the data of a page.
 
     Parameters
     ----------
     root
-        The results folder, for what the frames do not say: dates, processors, runs that are not finished.
-    metrics, samples
-        Frames of `load_metrics` and `load_samples`.
+        The results folder, for what the rest does not say: dates, processors, runs that are not finished.
+    found
+        From `tables.settings`.
+    samples
+        A frame of `load_samples`.
+    notes
+        What a reader must know before believing a table.
     """
     answers_of = dict(list(samples.groupby("run_id", sort=False)))
     texts, answers = Texts(), []
     runs: list[Record] = []
     groups: list[Record] = []
-    most = most_answers(len(metrics))
-    for title, records in settings(metrics):
-        names = run_names(records)
-        records.sort(key=lambda one: (one["method"] or "", one["realised_skip_weighted"] or 0))
+    most = most_answers(sum(len(records) for _, records in found))
+    for title, unsorted in found:
+        names = run_names(unsorted)
+        records = sorted(unsorted, key=lambda one: (one["method"], one["realised_skip_weighted"] or 0))
         for record in records:
             run_id = record["run_id"]
             rows, counts = answer_rows(answers_of.get(run_id, samples.iloc[:0]), texts, most)
@@ -69,7 +74,8 @@ def gather(root: Path | str, metrics: pd.DataFrame, samples: pd.DataFrame) -> St
             runs.append(_run(record, names.get(run_id, record["method"]), len(groups), counts))
         groups.append(_group(title, records))
     summary = {
-        "about": _about(Path(root), runs, metrics),
+        "about": _about(Path(root), runs, [record for _, records in found for record in records]),
+        "notes": list(notes),
         "settings": groups,
         "runs": runs,
         "changes": CHANGES,
@@ -94,21 +100,28 @@ def difference(record: Record) -> str | None:
 
 
 def _run(record: Record, name: str | None, group: int, counts: dict[str, int]) -> Record:
-    method = record["method"] or "unnamed method"
+    method = record["method"]
     given = method_parameters(record)
     return {
         **{metric: _number(record.get(metric)) for metric in METRICS},
         "run_id": record["run_id"],
         "method": method,
         "name": name or method,
-        # What `run_names` puts in brackets: the parameters that tell this run from its neighbours.
-        "telling": (name or "").removeprefix(method).removeprefix("*").removeprefix(" (").removesuffix(")"),
+        # What `run_names` puts behind the method: what tells this run from its neighbours.
+        "telling": _telling(name or "", method),
         "parameters": ", ".join(f"{key}={_said(value)}" for key, value in sorted(given.items())),
         "setting": group,
         "p_holm": _number(record[HOLM]),
         "difference": difference(record),
         "counts": counts,
     }
+
+
+def _telling(name: str, method: str) -> str:
+    """`threshold=0.9, seed 0` of `ffnskip* (threshold=0.9), seed 0`."""
+    parameters, _, seed = name.removeprefix(method).removeprefix("*").partition(", seed ")
+    parts = [parameters.removeprefix(" (").removesuffix(")"), f"seed {seed}" if seed else ""]
+    return ", ".join(part for part in parts if part)
 
 
 def _group(title: str, records: list[Record]) -> Record:
@@ -124,20 +137,20 @@ def _group(title: str, records: list[Record]) -> Record:
     }
 
 
-def _about(root: Path, runs: list[Record], metrics: pd.DataFrame) -> Record:
+def _about(root: Path, runs: list[Record], records: list[Record]) -> Record:
     environments = [_environment(run) for run in finished_runs(root)]
     days = _distinct(str(one["utc"])[:10] for one in environments if one.get("utc"))
     processors = [
         name for one in environments for name in (one.get("devices") or [one.get("cpu")] if one else [])
     ]
     return {
-        "Model": _distinct(metrics["model"]),
-        "Task": _distinct(metrics["task"]),
-        "Device": _distinct(metrics["device"]),
+        "Model": _distinct(one.get("model") for one in records),
+        "Task": _distinct(one.get("task") for one in records),
+        "Device": _distinct(one.get("device") for one in records),
         "Processor": _distinct(processors),
-        "Data type": _distinct(metrics["dtype"]),
+        "Data type": _distinct(one.get("dtype") for one in records),
         "Date": days if len(days) < 2 else [f"{days[0]} to {days[-1]}"],
-        "Code": _distinct(metrics["code_revision"]),
+        "Code": _distinct(one.get("code_revision") for one in records),
         "Runs": [str(len(runs))],
         "Answers": [str(sum(sum(one["counts"].values()) for one in runs))],
         "Not finished": [str(count)] if (count := len(unfinished_runs(root))) else [],

@@ -44,6 +44,10 @@ const look = {
     group.addEventListener("blur", hideTip);
     group.addEventListener("keydown", (event) => {
       if (event.key === "Escape") hideTip();
+      if (event.key in STEPS) {
+        event.preventDefault();
+        goTo(group, STEPS[event.key]);
+      }
       if (run && (event.key === "Enter" || event.key === " ")) {
         event.preventDefault();
         look.open(run);
@@ -52,6 +56,16 @@ const look = {
     if (run) group.addEventListener("click", () => look.open(run));
   },
 };
+
+const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+
+/** From a point to the next of its plot, which is then where Tab comes back to: a plot is one stop of Tab. */
+function goTo(group, step) {
+  const points = [...group.closest("svg").querySelectorAll(".point")];
+  const next = points[(points.indexOf(group) + step + points.length) % points.length];
+  for (const point of points) point.setAttribute("tabindex", point === next ? 0 : -1);
+  next.focus();
+}
 
 let tipOf = null;
 
@@ -179,18 +193,30 @@ function start() {
         ),
       );
   }
+  byId("notes").hidden = !summary.notes.length;
+  byId("notes").append(...summary.notes.map((note) => make("li", {}, note)));
   for (const id of ["filters", "trade-offs", "table"]) byId(id).hidden = !runs.length;
   if (runs.length) {
     startFilters();
     startLegend();
   }
   render();
-  let width = innerWidth;
-  addEventListener("resize", () => {
-    if (innerWidth !== width) render();
-    width = innerWidth;
-  });
+  addEventListener("resize", fit);
+  byId("answers").addEventListener("close", fit);
   addEventListener("scroll", placeTip, { passive: true });
+}
+
+let width = innerWidth;
+
+/** Draw anew for another width; not below an open dialog, which gives the focus back to what it came from. */
+function fit() {
+  if (innerWidth === width || byId("answers").open) return;
+  width = innerWidth;
+  const here = document.activeElement.closest("[data-run]");
+  render();
+  if (!here) return;
+  const kind = here.matches(".point") ? [".point", ""] : ["tr", " button"];
+  document.querySelector(`${kind[0]}[data-run="${here.dataset.run}"]${kind[1]}`)?.focus();
 }
 
 function startFilters() {

@@ -55,9 +55,10 @@ function plot(setting, runs, view, width, look) {
     "aria-label": `${yTitle} by ${view.x.title}: ${readable(setting.title)}`,
   });
   svg.append(axes(view, box, x, y, yTitle), frontLine(points, view, box, x, y));
-  // Those on the front come last, on top; Tab goes from left to right within both.
+  // Those on the front come last, on top; the arrow keys go from left to right within both.
   const order = [...points].sort((p, q) => p.front - q.front || p.x - q.x);
   svg.append(...order.flatMap((point) => mark(point, view, box, x, y, look)));
+  svg.querySelector(".point").setAttribute("tabindex", 0);
   svg.append(labels(points, x, y, box));
   return svg;
 }
@@ -104,7 +105,7 @@ function mark(point, view, box, x, y, look) {
   const at = `translate(${x(point.x)},${y(point.y)})`;
   const group = draw("g", {
     class: `point${point.front ? " on-front" : ""}`,
-    tabindex: 0,
+    tabindex: -1,
     role: run ? "button" : "img",
     "aria-label": readable(look.lines(run, view, point).join("; ")),
     "data-run": run ? run.number : null,

@@ -110,7 +110,8 @@ function tableBodies(settings, runs, columns, state, look) {
 }
 
 function row(run, columns, state, look) {
-  const button = make("button", { type: "button", "aria-haspopup": "dialog" }, run.method);
+  const name = readable(`${[run.method, run.telling].filter(Boolean).join(" ")}, answers`);
+  const button = make("button", { type: "button", "aria-haspopup": "dialog", "aria-label": name }, run.method);
   button.addEventListener("click", (event) => {
     event.stopPropagation();
     look.open(run);

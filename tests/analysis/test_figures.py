@@ -16,7 +16,7 @@ from analysis.tables import HOLM, settings
 from runners.schema import samples_table
 
 pytest.importorskip("matplotlib")
-from analysis.figures import planes
+from analysis.figures import maps, planes
 from analysis.figures.placement import place
 from analysis.figures.study import studies
 from analysis.figures.style import COLOURS, MARKERS, looks, save
@@ -56,7 +56,7 @@ class TestReport:
         assert {path.stem for path in report.files if path.suffix in (".svg", ".png")} == names
         for name in names:
             assert (out / f"{name}.png").read_bytes()[:4] == b"\x89PNG" and words(out / f"{name}.svg")
-        assert not report.remarks
+        assert "Not drawn" not in report.text
 
     def test_fronts_name_their_points_tasks_and_axes(self, drawn):
         found = words(drawn[1] / "pareto-quality-speedup.svg")
@@ -78,7 +78,7 @@ class TestReport:
         for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
             monkeypatch.setitem(sys.modules, name, None)
         report = write_report(results, tmp_path)
-        assert report.remarks == ("No figures: they need matplotlib; pip install -e '.[plots]'",)
+        assert "- No figures: they need matplotlib; pip install -e '.[plots]'\n" in report.text
         assert {path.suffix for path in report.files} == {".md", ".tex", ".csv", ".html"}
 
     def test_lengths_rise_from_left_to_right_in_every_panel(self, drawn):
@@ -93,6 +93,7 @@ class TestReport:
             "outcome",
             "full_decode_s",
             "category",
+            "attention_run_by_layer",
             "ffn_run_by_layer",
             "prompt_tokens",
             "full_output_tokens",
@@ -100,19 +101,36 @@ class TestReport:
         write_run(tmp_path / "results", "ffnskip", 0.25, without=unknown)
         report = write_report(tmp_path / "results", tmp_path)
         assert {path.stem for path in report.files if path.suffix == ".svg"} == {"pareto-quality-skip"}
-        assert sorted(remark.partition(";")[0] for remark in report.remarks) == [
-            f"Not drawn: {name}" for name in sorted(ALWAYS - {"pareto-quality-skip"})
+        lines = report.text.splitlines()
+        remarks = [line.partition(";")[0] for line in lines if line.startswith("- Not drawn")]
+        assert sorted(remarks) == [
+            f"- Not drawn: {name}" for name in sorted(ALWAYS - {"pareto-quality-skip"})
         ]
-        assert (
-            "Not drawn: pareto-quality-speedup; no run has both decode speedup and quality" in report.remarks
-        )
+        assert "- Not drawn: pareto-quality-speedup; no run has both decode speedup and quality" in lines
         assert "no run has a decode speedup" in report.text
+
+    def test_a_kind_of_layer_that_nobody_counted_leaves_the_other(self, tmp_path):
+        write_run(tmp_path / "results", "ffnskip", 0.25, without=("ffn_run_by_layer",))
+        write_report(tmp_path / "results", tmp_path)
+        said = words(tmp_path / "skip-by-layer.svg")
+        assert "attention, by layer" in said and "FFN, by layer" not in said
+
+    @pytest.mark.parametrize("method", ["ffnskip", "full"])
+    def test_many_runs_are_drawn_by_several_processes(self, tmp_path, monkeypatch, method):
+        """To the same files, and to none where there is nothing to draw."""
+        write_run(tmp_path / "results", method, 0.25)
+        alone = write_report(tmp_path / "results", tmp_path / "out")
+        before = {path: path.read_bytes() for path in alone.files}
+        monkeypatch.setattr("analysis.figures.study._MANY", 0)
+        assert write_report(tmp_path / "results", tmp_path / "out") == alone
+        assert {path: path.read_bytes() for path in alone.files} == before
 
     def test_only_the_full_model(self, tmp_path):
         write_run(tmp_path / "results", "full")
         report = write_report(tmp_path / "results", tmp_path)
         assert "only the full model has run" in report.text
-        assert not [path for path in report.files if path.suffix == ".svg"] and report.remarks
+        assert not [path for path in report.files if path.suffix == ".svg"]
+        assert "- Not drawn: speed-ideal" in report.text
 
     def test_models_have_files_of_their_own(self, tmp_path):
         write_run(tmp_path, "ffnskip", 0.25)
@@ -143,7 +161,7 @@ class TestPoints:
 
     def test_limits_of_new_hallucinations_come_from_the_answers(self, results):
         samples = load_samples(results)
-        limited = with_new_hallucination_limits(runs_of(results), samples)
+        ((_, limited),) = with_new_hallucination_limits([("t", runs_of(results))], samples)
         frame = points(limited, HALLUCINATION).set_index(["method", "label"])
         row = frame.loc[("ffnskip", "0.5")]
         assert row["y"] == 0.25 and 0 <= row["y_lo"] < 0.25 < row["y_hi"] <= 1
@@ -245,6 +263,23 @@ class TestShares:
             Row("a (3 runs)", "a", ("a0", "a1", "a2")),
             Row("b (3 runs)", "b", ("b0", "b1", "b2")),
         ]
+
+    def test_names_of_rows_are_never_alike(self):
+        runs = [{"method": "a", "run_id": f"{number}", "method_params": "{}"} for number in range(3)]
+        assert [row.name for row in rows_of(runs)] == ["a", "a (2)", "a (3)"]
+        samples = pd.concat([sample_frame("a", skip, f"{n}") for n, skip in enumerate((0.25, 0.5, 0.5))])
+        found = skipped_by_layer(samples, rows_of(runs), "ffn")
+        assert found.loc["a", 1] == 0.25 and found.loc["a (2)", 1] == 0.5
+        assert len(difference_by(samples, rows_of(runs), "category")) == 3
+
+    def test_maps_of_a_panel_have_the_same_rows(self):
+        one = pd.DataFrame([[0.1], [0.2]], index=["a", "b"])
+        other = pd.DataFrame([[0.3], [0.4]], index=["c", "b"])
+        aligned = maps.Panel("p", [("x", one), ("y", other)]).aligned()
+        assert [list(frame.index) for _, frame in aligned] == [["a", "b", "c"]] * 2
+        assert aligned[1][1].loc["b", 0] == 0.4 and aligned[1][1].loc["a"].isna().all()
+        figure = maps.draw("t", [maps.Panel("p", [("x", one), ("y", other)])], maps.skip_scale())
+        assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "b", "c"]
 
     def test_difference_by_category(self):
         samples = sample_frame("ffnskip", 0.5)

@@ -16,7 +16,7 @@ from analysis.page import write
 from analysis.page.answers import COLUMNS, Texts, answer_rows, change, most_answers
 from analysis.page.data import difference, gather
 from analysis.page.write import embedded, page
-from analysis.tables import HOLM
+from analysis.tables import HOLM, settings
 from tiny_study import answer, write_run
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ HOSTILE = (
 
 
 def study_of(root):
-    return gather(root, load_metrics(root), load_samples(root))
+    return gather(root, settings(load_metrics(root)), load_samples(root))
 
 
 @pytest.mark.parametrize(

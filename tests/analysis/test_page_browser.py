@@ -7,6 +7,7 @@ import pytest
 
 from analysis import load_metrics, load_samples
 from analysis.page import gather, write_page
+from analysis.tables import settings
 from tiny_study import answer, write_run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -31,7 +32,7 @@ def browser():
 
 def page_of(root):
     path = root / "report.html"
-    write_page(gather(root, load_metrics(root), load_samples(root)), path)
+    write_page(gather(root, settings(load_metrics(root)), load_samples(root)), path)
     return path.as_uri()
 
 
@@ -163,6 +164,26 @@ def test_a_point_tells_its_numbers_to_pointer_and_keyboard(opened, study):
     assert tip.is_hidden()
 
 
+def test_arrows_go_from_point_to_point_and_tab_past_them(opened, study):
+    page = opened(study)
+    here = "document.activeElement.getAttribute('aria-label')"
+    page.select_option("#task", "factoidqa")
+    page.focus("#view")
+    page.keyboard.press("Tab")
+    seen = [page.evaluate(here)]
+    for key in ("ArrowRight", "ArrowDown", "ArrowDown"):
+        page.keyboard.press(key)
+        seen.append(page.evaluate(here))
+        assert page.locator("#tip").is_visible()
+    assert len(set(seen)) == page.locator(".point").count() == 4
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(here) == seen[0]
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(here) == seen[3]
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('.point')") is None
+
+
 def test_tab_reaches_points_headers_and_rows(opened, study):
     page = opened(study)
     page.focus("#view")
@@ -187,7 +208,7 @@ def test_answers_open_and_close_again(opened, study, opener, way):
     if opener == "point":
         target = point(page, "ffnskip")
     else:
-        target = page.get_by_role("button", name="ffnskip", exact=True).first
+        target = page.locator("th button").filter(has_text="ffnskip").first
     if way == "keyboard":
         target.focus()
         page.keyboard.press("Enter")
@@ -201,6 +222,14 @@ def test_answers_open_and_close_again(opened, study, opener, way):
     page.keyboard.press("Escape")
     assert dialog.count() == 0
     assert target.evaluate("target => target === document.activeElement")
+
+
+def test_rows_are_told_apart_by_name(opened, tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path, f"r{seed}", seed=seed)
+    labels = "all => all.map(one => one.getAttribute('aria-label'))"
+    told = opened(page_of(tmp_path)).locator("tbody button").evaluate_all(labels)
+    assert len(set(told)) == 2 and all(one.startswith("ffnskip ") for one in told)
 
 
 def test_answers_stand_beside_the_full_models(opened, study):
@@ -301,6 +330,28 @@ def test_runs_that_cannot_be_drawn_are_named(opened, study):
     page.get_by_role("button", name="ffnskip").first.click()
     assert page.locator("article .none").inner_text() == "not run"
     assert "full model –" in page.inner_text("dialog dl")
+
+
+def test_a_window_that_changes_below_the_answers_keeps_the_place(opened, study):
+    page = opened(study)
+    page.select_option("#task", "factoidqa")
+    point(page, "ffnskip").focus()
+    page.keyboard.press("Enter")
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.querySelector('figure svg').clientWidth <= 700")
+    assert point(page, "ffnskip").evaluate("one => one === document.activeElement")
+
+
+def test_what_a_reader_must_know_stands_first(opened, tmp_path):
+    write_run(tmp_path, "r")
+    path = tmp_path / "report.html"
+    found = settings(load_metrics(tmp_path))
+    write_page(gather(tmp_path, found, load_samples(tmp_path), [f"one {HOSTILE}", "two"]), path)
+    page = opened(path.as_uri())
+    assert page.locator("#notes li").all_inner_texts() == [f"one {HOSTILE}", "two"]
+    write_page(gather(tmp_path, found, load_samples(tmp_path)), path)
+    assert opened(path.as_uri()).locator("#notes").is_hidden()
 
 
 def test_few_hallucinations_for_want_of_answers_are_explained(opened, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from analysis import AnalysisError, load_metrics, load_samples
 from analysis.__main__ import main
-from analysis.tables import comparison, markdown
+from analysis.tables import comparison, markdown, settings
 from runners.schema import METRICS, SAMPLES, metrics_json, samples_table
 from runners.storage import RunFolder
 
@@ -76,7 +76,7 @@ def frame_of(*records):
 
 def test_the_table_says_what_was_measured():
     table = comparison(
-        frame_of(
+        [
             metrics(realised_skip_weighted=0.3, replay_agreement=0.5),
             metrics(),
             metrics(
@@ -85,7 +85,7 @@ def test_the_table_says_what_was_measured():
             metrics(
                 method="early_exit", method_params='{"kv_policy": "copy", "tau": 4}', untrained_ablation=True
             ),
-        )
+        ]
     )
     assert list(table.method) == [
         "full",
@@ -101,7 +101,7 @@ def test_the_table_says_what_was_measured():
 
 
 def test_settings_stand_apart_and_the_detectable_difference_comes_first():
-    text = markdown(frame_of(metrics(), metrics(dtype="bfloat16", untrained_ablation=True)))
+    text = markdown(settings(frame_of(metrics(), metrics(dtype="bfloat16", untrained_ablation=True))))
     assert text.count("## smol") == 2
     assert "engine_layer" not in text, "what they share is not said"
     first, second = text.split("## smol · factoidqa (embedded) · float32")
@@ -112,28 +112,28 @@ def test_settings_stand_apart_and_the_detectable_difference_comes_first():
 
 
 def test_engines_do_not_share_a_table():
-    text = markdown(frame_of(metrics(engine_layer="hf"), metrics(engine_layer="fused")))
+    text = markdown(settings(frame_of(metrics(engine_layer="hf"), metrics(engine_layer="fused"))))
     assert text.count("## smol") == 2 and "engine_layer hf" in text and "engine_layer fused" in text
 
 
 def test_without_a_baseline_there_is_no_full_row():
     alone = metrics(**{name: None for name in metrics() if name.startswith(("full_", "quality_", "speedup"))})
-    table = comparison(frame_of(alone))
+    table = comparison([alone])
     assert list(table.method) == ["ffnskip (threshold=0.9431)"] and list(table.skip) == ["0.20"]
     assert "speedup" not in table, "what no run has is left out"
 
 
 def test_the_run_that_others_reuse_is_the_first_row_and_no_other():
     own = metrics(method="full", full_quality=None, quality_delta=None, speedup=None, baseline="none")
-    assert list(comparison(frame_of(metrics(), own)).method) == ["full", "ffnskip (threshold=0.9431)"]
+    assert list(comparison([metrics(), own]).method) == ["full", "ffnskip (threshold=0.9431)"]
     # Decoded beside itself, it shows the noise; alone, it is all there is.
     itself = metrics(method="full", solved_parameter=None)
-    assert list(comparison(frame_of(metrics(), itself)).method) == [
+    assert list(comparison([metrics(), itself]).method) == [
         "full",
         "ffnskip (threshold=0.9431)",
         "full",
     ]
-    assert list(comparison(frame_of(own | {"solved_parameter": None})).method) == ["full"]
+    assert list(comparison([own | {"solved_parameter": None}]).method) == ["full"]
 
 
 class TestCommand:

@@ -4,6 +4,7 @@ import io
 import re
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from small_study import write_run, write_study
 
@@ -13,7 +14,9 @@ from analysis.frames import unfinished_runs
 from analysis.latex import escaped, latex
 from analysis.notes import notes
 from analysis.report import write_report
-from analysis.tables import HOLM, mark, point_label, settings
+from analysis.tables import HOLM, comparison, mark, markdown, point_label, settings, table
+from analysis.tables import method as name_of
+from runners.schema import samples_table
 
 
 @pytest.fixture
@@ -62,6 +65,7 @@ def test_latex_escapes_what_would_be_a_command():
     assert escaped(r"a_b & 5 % of $x \ {~^}") == (
         r"a\_b \& 5 \% of \$x \textbackslash{} \{\textasciitilde{}\textasciicircum{}\}"
     )
+    assert escaped("a<b|c>") == r"a$<$b\textbar{}c$>$"
     assert escaped("0.01 ↓ – 2× ·") == r"0.01 $\downarrow$ -- 2$\times$ $\cdot$"
     assert "{[0.1, 0.2]} & 1 \\\\" in latex(pd.DataFrame([["[0.1, 0.2]", "1"]], columns=["a", "b"]), "c")
 
@@ -77,15 +81,62 @@ def test_labels_are_what_tells_runs_of_a_method_apart():
         "method": "m",
         "target_skip": 0.2,
         "solved_parameter": "t",
-        "method_params": '{"t": null, "kv": "hole"}',
+        "solved_value": 0.5,
+        "method_params": '{"t": 0.5, "kv": "hole"}',
     }
-    other = one | {"method_params": '{"t": null, "kv": "copy"}'}
+    other = one | {"method_params": '{"t": 0.6, "kv": "copy"}', "solved_value": 0.6}
     assert point_label(one, [one, other]) == "0.2 hole"
     assert point_label(one, [one, other | {"method": "n"}]) == "0.2"
     assert point_label({"method": "m", "method_params": "{}"}, [one]) == ""
+    # A value that was given is what tells, and the seed where nothing else does.
+    nothing = {"solved_value": None, "target_skip": None}
+    given = [one | nothing | {"method_params": f'{{"t": {t}}}'} for t in (1, 2)]
+    assert [point_label(run, given) for run in given] == ["1", "2"]
+    assert name_of(given[0], given) == "m (t=1)" and name_of(one, [one, *given]) == "m (t=0.5, kv=hole)"
+    seeds = [one | {"seed": seed} for seed in (0, 1)]
+    assert [point_label(run, seeds) for run in seeds] == ["0.2 seed 0", "0.2 seed 1"]
+
+
+def test_marks_in_the_table_have_their_legend():
+    runs = [{"method": name, "run_id": name, "quality": 0.4, "quality_delta": -0.1} for name in "ab"]
+    both = [run | {HOLM: p} for run, p in zip(runs, (0.0004, 0.2), strict=True)]
+    assert comparison(both)["p (Holm)"].tolist() == ["< 0.001 ↓", "0.200"]
+    assert "McNemar" in markdown([("t", both)]) and "McNemar" not in markdown([("t", both[1:])])
+
+
+def test_names_that_look_like_markup_are_text_in_a_table():
+    text = table(pd.DataFrame([["<img src=x>\nb|c", "p < 0.1"]], columns=["a", "b"]))
+    assert text.splitlines()[2:] == ["| &lt;img src=x> b&#124;c | p < 0.1 |"]
 
 
 class TestNotWhole:
+    def test_a_run_that_tells_nothing(self, tmp_path):
+        write_run(tmp_path, "ffnskip", 0.25)
+        (tmp_path / "bare").mkdir()
+        (tmp_path / "bare/metrics.json").write_text("{}")
+        (tmp_path / "bare/DONE").touch()
+        samples = samples_table([{"example_id": "x"}])
+        pq.write_table(samples, tmp_path / "bare/samples.parquet")
+        report = write_report(tmp_path, tmp_path / "out")
+        assert "unnamed method" in report.text and (tmp_path / "out/report.html").exists()
+
+    def test_nothing_is_left_of_a_report_of_other_runs(self, tmp_path):
+        out = tmp_path / "out"
+        write_run(tmp_path / "results", "ffnskip", 0.25)
+        before = write_report(tmp_path / "results", out)
+        own = out / "pareto-of-mine.svg"
+        own.touch()
+        write_run(tmp_path / "results", "ffnskip", 0.5, model="other")
+        after = write_report(tmp_path / "results", out)
+        assert set(before.files) - set(after.files), "with two models figures have other names"
+        assert set(out.iterdir()) == {*after.files, own}
+
+    def test_what_is_not_drawn_stands_in_every_form(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("analysis.report.draw_all", lambda *given: ([], ["Not drawn: a map; no <rows>"]))
+        write_run(tmp_path, "ffnskip", 0.25)
+        assert "- Not drawn: a map" in write_report(tmp_path, tmp_path / "out").text
+        assert "Not drawn: a map; no \\u003crows" in (tmp_path / "out/report.html").read_text()
+
     def test_no_run_at_all(self, tmp_path):
         with pytest.raises(AnalysisError, match=r"holds no finished run$"):
             write_report(tmp_path, tmp_path / "out")
@@ -106,6 +157,11 @@ class TestNotWhole:
         text = write_report(tmp_path, tmp_path / "out").text
         assert text.startswith("- 1 run is not finished and left out: half. ")
         assert (tmp_path / "out/tables.md").read_text() == text
+
+    def test_a_run_of_two_scorings_is_named(self, tmp_path, without_figures):
+        run = write_run(tmp_path, "ffnskip", 0.25)
+        (tmp_path / run / "RESCORING").touch()
+        assert f"- 1 run is only half rescored: {run}. " in write_report(tmp_path, tmp_path / "out").text
 
     def test_revisions_of_the_code_are_not_mixed_in_silence(self, tmp_path, without_figures):
         write_run(tmp_path, "ffnskip", 0.25, code_revision="abc")
@@ -166,8 +222,6 @@ class TestLoading:
         assert list(load_samples(tmp_path / "nothing", ["quality"]).columns) == ["quality"]
 
     def test_columns_that_an_earlier_version_did_not_write(self, tmp_path):
-        import pyarrow.parquet as pq
-
         for method in ("ffnskip", "unified"):
             run = write_run(tmp_path, method, 0.25)
         path = tmp_path / run / "samples.parquet"

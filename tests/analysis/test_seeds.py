@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis.seeds import pooled
-from analysis.tables import comparison, markdown, run_names
+from analysis.tables import HOLM, comparison, markdown, run_names, settings
 from runners.schema import METRICS
 
 
@@ -98,7 +98,7 @@ def test_a_share_that_every_seed_solves_for_itself():
     (one,) = pooled([solved(0, 0.38), solved(1, 0.40)])
     assert (one["seeds"], one["solved_parameter"], one["solved_value"]) == (2, "target_skip", 0.2)
     other = run(0, method_params=json.dumps({"share": 0.9, "target_skip": None}))
-    table = comparison(pd.DataFrame([solved(0, 0.38), solved(1, 0.40), other]))
+    table = comparison([solved(0, 0.38), solved(1, 0.40), other])
     assert list(table.method)[1:] == ["random_ffn (target_skip=0.2)", "random_ffn (share=0.9)"]
     # The same answer for all is said.
     (same,) = pooled([solved(0, 0.38), solved(1, 0.38)])
@@ -110,7 +110,8 @@ def test_the_table():
         0, method="ffnskip", quality=0.5, quality_delta=-0.1, quality_p=0.04, realised_skip_weighted=0.2
     )
     runs = [*three(quality_p=0.01), single]
-    table = comparison(pd.DataFrame(runs)).set_index("method")
+    ((_, found),) = settings(pd.DataFrame(runs))
+    table = comparison(found).set_index("method")
     assert list(table.index) == ["full", "ffnskip", "random_ffn"]
     assert list(table["seeds"]) == ["", "1", "3"]
     random = table.loc["random_ffn"]
@@ -121,12 +122,15 @@ def test_the_table():
     assert random["skip"] == "0.20 (0.18 to 0.22)"
     assert random["p (Holm)"] == "–"
     # A row of one seed is what it was, and its p-value is corrected for the tests that are shown.
-    alone = comparison(pd.DataFrame([single])).set_index("method")
+    ((_, by_itself),) = settings(pd.DataFrame([single]))
+    alone = comparison(by_itself).set_index("method")
+    # Figures and numbers mark what the table marks.
+    assert {one["method"]: one[HOLM] for one in found} == {"random_ffn": None, "ffnskip": 0.04}
     assert "seeds" not in alone and table.loc["ffnskip", alone.columns].equals(alone.loc["ffnskip"])
     assert table.loc["full", "quality"] == "0.60"
-    text = markdown(pd.DataFrame(runs))
+    text = markdown(settings(pd.DataFrame(runs)))
     assert "Several seeds: the mean (lowest to highest" in text
-    assert "Several seeds" not in markdown(pd.DataFrame([single]))
+    assert "Several seeds" not in markdown(settings(pd.DataFrame([single])))
 
 
 def test_other_tables_tell_seeds_apart():

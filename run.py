@@ -32,6 +32,7 @@ def command(arguments: list[str]) -> tuple[list[str], int]:
     if "--list" in arguments:
         show_names()
         return [], 0
+    from runners.notices import printable
     from runners.table import show
     from runners.user_errors import check_arguments, nothing_ran
 
@@ -61,7 +62,7 @@ def command(arguments: list[str]) -> tuple[list[str], int]:
             if not run.fresh:
                 print(f"{run.folder.name} was finished already; force=true runs it again.")
     if report.summary:
-        print(report.summary)
+        print("\n".join(map(printable, report.summary.splitlines())))
     return report.errors, report.status
 
 
@@ -70,6 +71,7 @@ def main() -> None:
     # Bars of libraries (a GGUF conversion) are for somebody who is watching; read when tqdm is imported.
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
+    from runners.notices import printable
     from runners.user_errors import USER_ERRORS, one_line
 
     try:
@@ -80,7 +82,7 @@ def main() -> None:
         print("\nstopped; the same command goes on where this one was", file=sys.stderr)
         sys.exit(130)
     for line in errors:
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {printable(line)}", file=sys.stderr)
     if status:
         sys.exit(status)
 

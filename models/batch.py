@@ -113,7 +113,7 @@ class Batch:
         return self._ids[:, : self._prefilled], step
 
     def read(self, run: Callable[[Tensor, Step], Tensor]) -> Tensor:
-        """The pass over the prompts, by `run` unless it is kept; the state [rows, width] after the last token."""
+        """The pass over the prompts, by `run` unless it is kept; the state [rows, width] it ends with."""
         last = None if self._prefix is None else self._prefix.put_back(self.stack)
         if last is None:
             last = run(*self.prefill_step())[:, -1]

@@ -1,4 +1,7 @@
-"""The one exception of this room."""
+"""The one exception of this room, and what libraries raise where it is meant."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class ModelError(ValueError):
@@ -8,3 +11,26 @@ class ModelError(ValueError):
 def first_line(error: Exception) -> str:
     """What an error of somebody else's says first; its kind, if it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Turn what transformers and its readers raise on files that are not what they expect into a
+    `ModelError`: "<what>: <the reason>".
+
+    Only around their calls: our own mistakes keep their tracebacks.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except ModelError:
+        raise
+    # ImportError: a tokenizer of a kind that is not installed. RuntimeError: shapes that disagree with the
+    # config, nesting without end, or a model that does not fit the device.
+    except (
+        *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError),
+        *(ImportError, RuntimeError, MemoryError, SafetensorError, StrictDataclassError),
+    ) as error:
+        raise ModelError(f"{what}: {first_line(error)}") from error

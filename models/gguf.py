@@ -13,8 +13,9 @@ from filelock import FileLock
 
 from models.cache_folder import cache_root
 from models.compat import complete_model, gguf_arguments
-from models.errors import ModelError
+from models.errors import ModelError, readable
 from models.families import family_of
+from models.gguf_header import check_header
 
 # Part of the cache key: raised when a conversion writes something else than before.
 _FORMAT = 1
@@ -54,7 +55,7 @@ def converted(file: Path) -> Path:
         if folder.is_dir():
             return folder
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with FileLock(f"{folder}.lock", fallback_to_soft=False):
             if not folder.is_dir():
                 _convert(file, folder)
         return folder
@@ -68,22 +69,23 @@ def _convert(file: Path, folder: Path) -> None:
     _check_complete(file)
     from transformers import AutoConfig, AutoTokenizer
 
-    try:
+    with readable(f"{file} cannot be converted"):
         config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
-    except ValueError as error:
-        raise ModelError(f"{file} cannot be converted: {str(error).splitlines()[0]}") from error
+        text_config = config.get_text_config()
     # Before gigabytes are converted for nothing.
-    family_of(config.get_text_config())
+    family_of(text_config)
     prefix = f".{folder.name}-"
     # The lock is ours, so whatever carries this prefix was left by a process that was killed.
-    for stale in folder.parent.glob(f"{prefix}*"):
+    for stale in [path for path in folder.parent.iterdir() if path.name.startswith(prefix)]:
         shutil.rmtree(stale)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as work:
         # Into a folder of its own: save_pretrained's files are renamed together.
         target = Path(work) / folder.name
-        model = complete_model(file.parent, config=config, dtype=torch.float32, **gguf_arguments(file))
+        with readable(f"{file} cannot be converted"):
+            model = complete_model(file.parent, config=config, dtype=torch.float32, **gguf_arguments(file))
+            tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         model.save_pretrained(target)
-        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(target)
+        tokenizer.save_pretrained(target)
         shutil.move(target, folder)
 
 
@@ -91,6 +93,7 @@ def _check_complete(file: Path) -> None:
     """Refuse a file that ends before its tensors do, which the converter would report as a bug of its own."""
     from gguf import GGUFReader
 
+    check_header(file)
     size = file.stat().st_size
     try:
         tensors = GGUFReader(file).tensors

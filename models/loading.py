@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from models.compat import attention_implementation, complete_model
 from models.devices import Part, spread
 from models.dtypes import resolve_dtype
-from models.errors import ModelError, first_line
+from models.errors import ModelError, first_line, readable
 from models.families import family_of
 from models.gguf import converted, file_sha256
 from models.graphs import CudaRecorder
@@ -165,10 +164,17 @@ def model_revision(config: ModelConfig) -> str | None:
     local = locate(config.path)
     if local is None:
         return config.revision
+    try:
+        return _content(local)
+    except OSError as error:
+        raise ModelError(f"model.path={config.path} cannot be read: {error.strerror}") from error
+
+
+def _content(local: Path) -> str:
     if local.is_dir():
         files = sorted(file for file in local.iterdir() if file.is_file())
         facts = "\n".join(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
-        return f"files:{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
+        return f"files:{hashlib.sha256(facts.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
     if local.suffix != ".gguf":
         raise ModelError(f"{local} is not a .gguf file; give a .gguf file, a model folder or a hub id")
     return f"sha256:{file_sha256(local)[:16]}"
@@ -199,27 +205,28 @@ def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: E
     if local is not None:
         _check_json(local)
     common = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
-    try:
+    unloadable = f"model {config.path} cannot be loaded"
+    with readable(unloadable):
         hf_config = AutoConfig.from_pretrained(source, **common)
-        _refuse_quantised(hf_config, config.path)
-        # Before the weights: an unsupported family should not cost a download.
-        family_of(hf_config.get_text_config())
+        text_config = hf_config.get_text_config()
+    _refuse_quantised(hf_config, config.path)
+    # Before the weights: an unsupported family should not cost a download.
+    family_of(text_config)
+    with readable(unloadable):
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
         model = complete_model(
             source,
             dtype=torch_dtype,
             use_safetensors=True,
-            attn_implementation=attention_implementation(hf_config.get_text_config()),
+            attn_implementation=attention_implementation(text_config),
             **common,
         )
-        model = model.eval().requires_grad_(False)
+    model = model.eval().requires_grad_(False)
+    try:
         parts = _spread(model, devices_of(engine, target))
-        model = _owned(model)
-    except ModelError:
-        raise
-    # RuntimeError: shapes that disagree with the config, or a model that does not fit the device.
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"model {config.path} cannot be loaded: {first_line(error)}") from error
+    except RuntimeError as error:
+        raise ModelError(f"{unloadable}: {first_line(error)}") from error
+    model = _owned(model)
     if local is None:
         revision = getattr(model.config, "_commit_hash", None) or revision
     opened = compiled_stack if engine.compile else partial(Stack, parts=parts)
@@ -248,7 +255,10 @@ def _spread(model: Any, devices: list[torch.device]) -> list[Part]:
 
 def _check_json(folder: Path) -> None:
     """Refuse descriptions that are no JSON objects, which transformers takes for what they should be."""
-    for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+    for name in (
+        *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
+        "model.safetensors.index.json",
+    ):
         try:
             content = json.loads((folder / name).read_bytes())
         except FileNotFoundError:

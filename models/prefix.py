@@ -33,8 +33,12 @@ class Prefix:
         size = sum(tensor.nbytes for part in parts for tensor in part)
         if size > self._most_bytes:
             return
-        self._parts = [(blocks.clone(), positions.clone()) for blocks, positions in parts]
-        self._last, self.bytes = last.clone(), size
+        try:
+            copied = [(blocks.clone(), positions.clone()) for blocks, positions in parts]
+        except (RuntimeError, MemoryError):
+            # Memory that holds the sequences need not hold them twice.
+            return
+        self._parts, self._last, self.bytes = copied, last.clone(), size
 
     def put_back(self, stack: Stack) -> Tensor | None:
         """Fill the cache as the pass would; the state [rows, width] it ended with, or None."""

@@ -253,7 +253,7 @@ def _load(shape: Shape, name: str, many: bool, threads: int) -> Program:
     path = cache_root() / "programs" / f"{name}-{'rows' if many else 'row'}-{key}.pt2"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
+        with FileLock(f"{path}.lock", fallback_to_soft=False):
             if not path.exists():
                 _compile(_BLOCKS[name](shape), _ROWS if many else 1, path)
         with _quiet():

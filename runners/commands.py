@@ -1,24 +1,27 @@
 """What the command line does with finished runs: score them again, put them before a judge."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from runners.configure import build, composed_values
+from runners.configure import build, composed_values, refuse_secrets
 from runners.errors import RunError
 from runners.judging import judge_run
 from runners.rescore import options_of, rescore
 from runners.reuse import stored_config
 from runners.settings import LoggerConfig
 from runners.storage import finished_run
+from runners.user_errors import not_composed
 from runners.wandb_logger import Destination
 from tasks.judges.config import JudgeConfig
 
 
 def rescore_command(arguments: Sequence[str]) -> tuple[list[dict[str, Any]], list[Path]]:
     """`run.py rescore <folder> [...] [task.<option>=<value> ...]`: metrics and folders."""
+    refuse_secrets(arguments)
     folders, rest = _divided(arguments, "rescore")
     options = options_of(rest)
     return [rescore(folder, options) for folder in folders], folders
@@ -36,8 +39,12 @@ def judge_command(arguments: Sequence[str], conf: Path) -> tuple[list[dict[str, 
         raise RunError(
             f"judge takes folders, judge=..., judge.<option>=<value> and logger=..., not {wrong[0]}"
         )
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        values = composed_values(compose("config", rest))
+    refuse_secrets(arguments)
+    try:
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            values = composed_values(compose("config", rest))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise not_composed(error) from error
     config = build(JudgeConfig, values["judge"], "judge.")
     if config.name == "none":
         raise RunError("no judge is named; choose judge=openai or judge=hf, with judge.model")
@@ -54,7 +61,7 @@ def _logger(folder: Path) -> LoggerConfig:
 
 
 def _divided(arguments: Sequence[str], command: str) -> tuple[list[Path], list[str]]:
-    folders = [Path(argument) for argument in arguments if "=" not in argument or Path(argument).is_dir()]
+    folders = [Path(argument) for argument in arguments if "=" not in argument or os.path.isdir(argument)]
     if not folders:
         raise RunError(
             f"{command} needs the folder of a finished run: python run.py {command} results/<run_id>"

@@ -68,17 +68,39 @@ def composed_values(config: DictConfig) -> dict[str, Any]:
     return values
 
 
+def refuse_secrets(arguments: Iterable[str]) -> None:
+    """Refuse a command line that holds a secret of the environment: a study would store it with its jobs.
+
+    Raises
+    ------
+    RunError
+        It names the key, and repeats nothing of the value.
+    """
+    for argument in arguments:
+        key = argument.partition("=")[0]
+        if _holds_secret(argument):
+            raise _misplaced("" if _holds_secret(key) else key)
+
+
 def _refuse_secrets(values: Mapping[str, Any], where: str) -> None:
     """Refuse a value that holds a secret of the environment: it would be stored with the results."""
-    secrets = [value for name, value in os.environ.items() if _SECRET.search(name) and len(value) >= 8]
     for key, value in values.items():
         if isinstance(value, dict):
             _refuse_secrets(value, f"{where}{key}.")
-        elif any(secret in str(value) for secret in secrets):
-            raise RunError(
-                f"{where}{key} holds a key or password of the environment, and results are no place for it; "
-                "a judge's key is named by judge.key_env"
-            )
+        elif _holds_secret(str(value)):
+            raise _misplaced(f"{where}{key}")
+
+
+def _holds_secret(text: str) -> bool:
+    secrets = [value for name, value in os.environ.items() if _SECRET.search(name) and len(value) >= 8]
+    return any(secret in text for secret in secrets)
+
+
+def _misplaced(key: str) -> RunError:
+    return RunError(
+        f"{key or 'the command line'} holds a key or password of the environment, and results are no place "
+        "for it; a judge's key is named by judge.key_env"
+    )
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -68,9 +68,13 @@ def entailment(path: str, device: str = "auto") -> Entailment:
     config, label = _config(path)
     target = resolve_device(device)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(_source(path))
+        tokenizer = AutoTokenizer.from_pretrained(_source(path), trust_remote_code=False)
         model = AutoModelForSequenceClassification.from_pretrained(
-            _source(path), config=config, dtype=torch.float32, use_safetensors=True
+            _source(path),
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise _unreadable(path, error) from error
@@ -105,7 +109,7 @@ def _config(path: str) -> tuple[Any, int]:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(_source(path))
+        config = AutoConfig.from_pretrained(_source(path), trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise _unreadable(path, error) from error
     # Models disagree about the order of their labels, and say what it is.

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,8 +29,9 @@ from runners.halving import fitted_rows
 from runners.judging import check_judge, judge_run
 from runners.metrics import summarise
 from runners.notices import say
-from runners.pair import Pair, scored
+from runners.pair import Pair
 from runners.prepare import calibration_examples, prepared
+from runners.progress import Progress, answered
 from runners.prompts import PromptEncoder, batches, selection
 from runners.replay import spread
 from runners.rescore import rescore
@@ -39,11 +41,10 @@ from runners.speed_metrics import decode_tokens
 from runners.stopping import StopRequest
 from runners.storage import RunFolder
 from runners.wandb_logger import Destination, log_run
+from runners.warm_up import warm_up
 from tasks import registry as tasks
 from tasks.base import Example, Task
 
-# Tokens decoded by both sides before the clock counts: first calls allocate and choose kernels.
-_WARM_UP_TOKENS = 4
 # torch's own choice, kept because an earlier run of this process may have set another.
 _OWN_THREADS = torch.get_num_threads()
 
@@ -145,21 +146,22 @@ def finished_before(job: Job) -> Path | None:
     """
     run = _plan(job).run
     done = run.is_done() and not job.settings.force
-    return run.path if done and job.judge.name == "none" and not _to_rescore(run, job) else None
+    return run.path if done and job.judge.name == "none" and _to_rescore(run, job) is None else None
 
 
 def _finished(run: RunFolder, job: Job) -> Finished:
     """A run that needs no decoding; it is scored again if other scoring is asked for."""
     asked = _to_rescore(run, job)
-    metrics = rescore(run.path, asked) if asked else run.read_metrics()
+    metrics = run.read_metrics() if asked is None else rescore(run.path, asked)
     return _judged(Finished(metrics, run.path, fresh=False), job)
 
 
-def _to_rescore(run: RunFolder, job: Job) -> dict[str, Any]:
-    """The scoring options of a job if a finished run was scored by others, else nothing."""
+def _to_rescore(run: RunFolder, job: Job) -> dict[str, Any] | None:
+    """The scoring options of a job if a finished run was scored by others, or by them in part, else None."""
     stored = stored_config(run).get("task", {})
     asked = {name: getattr(job.task, name) for name in job.task.SCORING}
-    return asked if any(stored.get(name) != value for name, value in asked.items()) else {}
+    differs = any(stored.get(name) != value for name, value in asked.items())
+    return asked if differs or run.is_half_rescored() else None
 
 
 def _judged(finished: Finished, job: Job) -> Finished:
@@ -209,6 +211,7 @@ class Execution:
         # What `auto` meant for this model.
         conditions = {**conditions, "engine": self.model.stack.layer_name}
         self.conditions_id = identity.digest(conditions)
+        self._remaining = identity.remaining(conditions)
         self.decoding = Decoding(
             model=self.model,
             sampler=settings.sampler,
@@ -263,24 +266,23 @@ class Execution:
         if self.job.settings.force or not self.run.journal.path.exists():
             self.run.reset()
         self.run.start(self._config(), environment())
-        records = self.run.read_journal()
-        # Scored anew: the scoring may have changed since they were written.
-        rows = [row | scored(self.task, row) for record in records for row in record["rows"]]
-        spent = sum(record["wall_s"] for record in records)
-        self._halved = sum(record.get("halved", False) for record in records)
-        beside = max([resources.jobs_at_once(), *(record.get("jobs_at_once", 1) for record in records)])
-        if records:
-            self.method.load_state(records[-1]["state"])
-        self._warm_up()
+        before = Progress.of(self.run)
+        self._halved = before.halved
+        if before.state is not None:
+            self.method.load_state(before.state)
+        rows_at_once = min(self.job.settings.batch_size, len(self.examples))
+        warm_up((self.pair.full, self.method), self.decoding, self._first_prompt, rows_at_once)
         setup_s = time.monotonic() - started
         energy = resources.EnergyMeter(self.model.stack.devices)
-        rows += self._answer({row["example_id"] for row in rows})
-        wall_s = spent + time.monotonic() - started
-        facts = {**self._facts(), "setup_s": setup_s, "wall_s": wall_s, **energy.facts(resumed=bool(records))}
+        self._answer(before.done)
+        wall_s = before.spent_s + time.monotonic() - started
+        facts = {**self._facts(), "setup_s": setup_s, "wall_s": wall_s}
+        facts |= energy.facts(resumed=before.state is not None)
+        beside = max(before.jobs_at_once, resources.jobs_at_once())
         facts |= {"halved_batches": self._halved, "jobs_at_once": beside}
         facts |= resources.peak_memory(self.model.stack.devices)
-        if give_entailment(self.task):
-            rows = [row | scored(self.task, row) for row in rows]
+        give_entailment(self.task)
+        rows = answered(self.run, self.task, self._asked)
         metrics = summarise(rows, facts, seed=self.job.settings.seed)
         metrics["speedup_vs_hf"] = self._versus_hf(rows, cache="dynamic")
         metrics["speedup_vs_hf_static"] = self._versus_hf(rows, cache="static")
@@ -289,21 +291,9 @@ class Execution:
         log_run(yaml.safe_load(self._config()), metrics, rows, self.run.path, to)
         return Finished(metrics, self.run.path, fresh=True)
 
-    def _warm_up(self) -> None:
-        """Let both sides decode a few tokens off the clock; the method must not learn from it."""
-        state = self.method.state()
-        tokens = min(_WARM_UP_TOKENS, self.decoding.max_new_tokens)
-        decoding = dataclasses.replace(self.decoding, max_new_tokens=tokens, fixed_length=True)
-        rows = min(self.job.settings.batch_size, len(self.examples))
-        for side in (self.pair.full, self.method):
-            keys = [("warm-up", row) for row in range(rows)]
-            decoding.run(side, [self._first_prompt] * rows, keys)
-        self.method.load_state(state)
-
-    def _answer(self, done: set[str]) -> list[dict[str, Any]]:
+    def _answer(self, done: Collection[str]) -> None:
         """Answer every batch that is not done yet; each is on disk before the next begins."""
         size = self.job.settings.batch_size
-        rows: list[dict[str, Any]] = []
         seconds, tokens = 0.0, 0
         bar = tqdm(total=len(self.examples), initial=len(done), disable=None, unit="example", leave=False)
         with contextlib.closing(bar):
@@ -319,13 +309,11 @@ class Execution:
                 self._halved += fitted.halved
                 how = {"halved": fitted.halved, "jobs_at_once": resources.jobs_at_once()}
                 self.run.append({"rows": new, "state": self.method.state(), "wall_s": wall_s, **how})
-                rows += new
                 bar.update(len(part))
                 seconds += sum(row["decode_s"] or 0 for row in new)
                 tokens += sum(map(decode_tokens, new))
                 if seconds:
                     bar.set_postfix_str(f"{tokens / seconds:.1f} tokens/s")
-        return rows
 
     def _versus_hf(self, rows: Rows, cache: str) -> float | None:
         """Decode speed over that of transformers' `generate` with a kind of cache, where that answered the
@@ -376,6 +364,7 @@ class Execution:
             "seed": job.settings.seed,
             "limit": job.settings.limit,
             "engine_layer": stack.layer_name,
+            "conditions": self._remaining,
             "baseline": job.runner.baseline,
             "code_revision": code_revision(),
             "quality_metric": self.task.quality_metric,

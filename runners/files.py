@@ -1,8 +1,10 @@
 """Writing files so that a reader, or a resumed run, never meets half of one."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
+from io import RawIOBase
 from logging import getLogger
 from pathlib import Path
 
@@ -39,7 +41,8 @@ def held(path: Path, busy: str, wait: bool = False) -> Iterator[None]:
     """
     with explained("create", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
+    # A soft lock, which a file system without locks would get, outlives a holder that is killed.
+    lock = FileLock(path, fallback_to_soft=False)
     with explained("lock", path):
         try:
             lock.acquire(timeout=0)
@@ -48,7 +51,9 @@ def held(path: Path, busy: str, wait: bool = False) -> Iterator[None]:
                 raise RunError(busy) from other
             _log.warning("%s; waiting for it", busy)
             lock.acquire()
-        except NotImplementedError as error:
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
             raise RunError(
                 f"cannot lock {path}: its file system has no locks; choose another results_dir"
             ) from error
@@ -56,6 +61,13 @@ def held(path: Path, busy: str, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def write_all(file: RawIOBase, content: bytes) -> None:
+    """Write to an unbuffered file, which may take a part at a time, and return when it is on disk."""
+    while content:
+        content = content[file.write(content) :]
+    os.fsync(file.fileno())
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -1,7 +1,9 @@
 """A batch that does not fit into memory, answered in two halves."""
 
 import gc
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,36 +33,49 @@ def fitted_rows(pair: Pair, examples: Sequence[Example], number: int) -> Fitted:
     state = pair.method.state()
     try:
         return Fitted(pair.rows(examples, number), halved=False)
-    except RuntimeError as error:
-        if not _out_of_memory(error):
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
             raise
         if len(examples) == 1:
-            raise _too_large(1) from error
+            raise too_large(1) from error
     # Outside the except block, whose traceback would keep the tensors of the failed try alive.
-    _free()
+    free()
     # A method that learns has seen part of the batch.
     pair.method.load_state(state)
     middle = (len(examples) + 1) // 2
-    try:
+    with told_if_too_large(middle):
         rows = pair.rows(examples[:middle], number) + pair.rows(examples[middle:], number)
-    except RuntimeError as error:
-        if not _out_of_memory(error):
-            raise
-        raise _too_large(middle) from error
     return Fitted(rows, halved=True)
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    # On a host torch has no class for it.
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+@contextmanager
+def told_if_too_large(rows: int) -> Iterator[None]:
+    """Turn an error for want of memory, with so many examples at a time, into a one-line `RunError`."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise too_large(rows) from error
 
 
-def _too_large(rows: int) -> RunError:
+# On a host, and in libraries of CUDA, torch has no class for it.
+_OUT_OF_MEMORY = re.compile(r"DefaultCPUAllocator|out of memory|_ALLOC_FAILED")
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory has run out."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+def too_large(rows: int) -> RunError:
+    """The error of so many examples at a time that do not fit."""
     asked = "lower batch_size or max_new_tokens" if rows > 1 else "lower max_new_tokens or max_prompt_tokens"
     return RunError(f"out of memory with {rows} examples at a time; {asked}, or choose a smaller dtype")
 
 
-def _free() -> None:
+def free() -> None:
+    """Give back what a failed try held."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -46,6 +46,15 @@ def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str,
     }
 
 
+# What a result says by a name of its own, or by its model's; a seed does not keep two runs apart.
+_NAMED = ("model", "engine", "dtype", "device", "threads", "batch_size", "max_new_tokens", "seed")
+
+
+def remaining(conditions: dict[str, Any]) -> str:
+    """Eight letters for those of the `conditions` that no other column of a result has."""
+    return digest({name: value for name, value in conditions.items() if name not in _NAMED})[:8]
+
+
 def digest(value: Any) -> str:
     """Hex SHA-256 of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

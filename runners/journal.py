@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runners.errors import RunError
-from runners.files import explained, sync_folder
+from runners.files import explained, sync_folder, write_all
 
 _BLOCK = 65536
 
@@ -41,9 +41,7 @@ class Journal:
         with explained("write", self.path), open(self.path, "ab", buffering=0) as file:
             end = _cut_torn_line(self.path, file)
             try:
-                while line:
-                    line = line[file.write(line) :]
-                os.fsync(file.fileno())
+                write_all(file, line)
             except OSError:
                 with contextlib.suppress(OSError):
                     file.truncate(end)

@@ -10,6 +10,7 @@ from methods.shared.method import Method
 from methods.shared.target import TargetParams
 from runners.decoding import Decoding
 from runners.errors import RunError
+from runners.halving import told_if_too_large
 from runners.notices import say
 from runners.prompts import PromptEncoder, selection
 from runners.settings import Job
@@ -79,7 +80,7 @@ def prepared(
 
     def calibration() -> dict[str, Any]:
         starts = range(0, len(prompts), ROWS)
-        with torch.inference_mode():
+        with torch.inference_mode(), told_if_too_large(min(ROWS, len(prompts))):
             method.calibrate(
                 decoding.batch(
                     method, [one.ids for one in prompts[start : start + ROWS]], keys[start : start + ROWS]

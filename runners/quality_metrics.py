@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from runners.columns import Rows, column, column_mean, mean, quotient, rows_with
+from runners.schema import RIGHT, WRONG
 from runners.statistics import (
     clustered_mean_interval,
     mcnemar_exact,
@@ -13,8 +14,6 @@ from runners.statistics import (
     rate_difference_interval,
 )
 
-# The outcomes that are an answer; abstained and collapsed are none.
-RIGHT, WRONG = ("correct", "supported"), ("wrong", "unsupported")
 ATTEMPTED = RIGHT + WRONG
 
 

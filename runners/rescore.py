@@ -48,9 +48,10 @@ def rescore(path: Path, options: Mapping[str, Any] | None = None) -> dict[str, A
         facts["quality_metric"] = task.quality_metric
         facts["hallucination_metric"] = task.hallucination_metric
         metrics = summarise(rows, facts, seed=facts["seed"] or 0)
-        run.finish(rows, metrics)
-        # Last: it says which scoring the scores are of.
-        run.write_text("config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        with run.rescoring():
+            run.finish(rows, metrics)
+            # Last: it says which scoring the scores are of.
+            run.write_text("config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     return metrics
 
 
@@ -69,7 +70,8 @@ def options_of(arguments: Iterable[str]) -> dict[str, Any]:
             raise RunError(f"rescore takes folders and task.<option>=<value>, not {argument}")
         try:
             options[key.removeprefix("task.")] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        # ValueError: a date that there is not, or a number of thousands of digits.
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise RunError(f"{argument} cannot be read: {str(error).splitlines()[0]}") from error
     return options
 

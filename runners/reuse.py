@@ -57,7 +57,7 @@ def stored_config(run: RunFolder) -> dict[str, Any]:
     with explained("read", path):
         try:
             config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise RunError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     groups = config if isinstance(config, dict) else {}
     if not all(isinstance(groups.get(group), dict) for group in ("method", "task")):
@@ -83,7 +83,11 @@ def covering_rows(
         By (example_id, turn), of these examples alone; None if no run has them all.
     """
     for run in comparable_runs(root, conditions_id, method, **params):
-        rows = {(row["example_id"], row["turn"]): row for row in run.read_rows()}
+        try:
+            rows = {(row["example_id"], row["turn"]): row for row in run.read_rows()}
+        except RunError:
+            # Damaged, or begun anew this moment: it covers nothing.
+            continue
         first = {
             name: (row["source_sha256"], row["prompt_sha256"])
             for (name, turn), row in rows.items()

@@ -125,6 +125,8 @@ METRICS = _schema(
     (INT, "halved_batches"),
     # Jobs of a study that shared the processor.
     (INT, "jobs_at_once"),
+    # Stands for what else changes tokens or times: prompts, sampling, the first token, fixed lengths.
+    (TEXT, "conditions"),
 )
 
 # A judge's verdicts, in `judgements-<judge>.parquet`.
@@ -140,6 +142,9 @@ JUDGEMENTS = _schema(
     (FLAG, "parsed"),
     (INT, "prompt_tokens completion_tokens"),
 )
+
+# Outcomes of an answer that is right, and of one that is not; abstained and collapsed are none.
+RIGHT, WRONG = ("correct", "supported"), ("wrong", "unsupported")
 
 # A machine's times differ by less from minute to minute.
 _DRIFTED = 0.05
@@ -159,6 +164,7 @@ SETTING = (
     "max_new_tokens",
     "temperature",
     "engine_layer",
+    "conditions",
 )
 
 
@@ -191,11 +197,13 @@ def setting(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 def settings_apart(records: Iterable[Mapping[str, Any]], said: Iterable[str]) -> list[str]:
     """Return the parts of the setting in which runs differ, without those that a title says anyway."""
-    parts = zip(*map(setting, records), strict=True)
-    said = set(said)
-    return [
-        name for name, values in zip(SETTING, parts, strict=True) if len(set(values)) > 1 and name not in said
-    ]
+    values = set(map(setting, records))
+    parts = zip(SETTING, zip(*values, strict=True), strict=True)
+    apart = {name for name, part in parts if len(set(part)) > 1}
+    # A hash says little: only where nothing else tells two settings apart. It comes last.
+    if len({one[:-1] for one in values}) == len(values):
+        apart.discard("conditions")
+    return [name for name in SETTING if name in apart - set(said)]
 
 
 # UTF-8, and so Arrow, cannot hold half of a surrogate pair; a byte-level vocabulary can produce one.

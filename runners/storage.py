@@ -19,6 +19,7 @@ from runners.journal import Journal
 from runners.schema import metrics_json, metrics_record, read_samples, sample_rows, samples_table
 
 DONE = "DONE"
+RESCORING = "RESCORING"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=@-]{0,199}")
 _log = getLogger(__name__)
 
@@ -125,6 +126,21 @@ class RunFolder:
         self.write_text(DONE, time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
         self.journal.remove()
 
+    @contextlib.contextmanager
+    def rescoring(self) -> Iterator[None]:
+        """Mark a finished run while its scores are replaced.
+
+        Killed in between, its files are whole but not of one scoring, and its command scores it again.
+        """
+        self.write_text(RESCORING, "")
+        yield
+        with explained("remove", self.path):
+            (self.path / RESCORING).unlink(missing_ok=True)
+
+    def is_half_rescored(self) -> bool:
+        """Return whether rescoring was cut short."""
+        return (self.path / RESCORING).exists()
+
     def reset(self) -> None:
         """Remove the results and the journal of an earlier run; call it when new ones are about to begin.
 
@@ -142,6 +158,7 @@ class RunFolder:
                 "samples.parquet",
                 "environment.json",
                 "config.yaml",
+                RESCORING,
             ):
                 (self.path / name).unlink(missing_ok=True)
             for judgements in self.path.glob("judgements-*.parquet"):
@@ -219,7 +236,9 @@ def finished_run(path: Path) -> RunFolder:
     RunError
         No finished run is there.
     """
-    if not path.is_dir():
+    with explained("read", path):
+        there = path.is_dir()
+    if not there:
         raise RunError(f"{path} is not a folder; give the folder of a finished run, results/<run_id>")
     run = RunFolder(path.resolve().parent, path.resolve().name)
     if not run.is_done():

@@ -16,6 +16,7 @@ from models.prefix import Prefix
 from runners.decoding import Decoding
 from runners.errors import RunError
 from runners.files import explained, write_text
+from runners.halving import told_if_too_large
 from runners.prompts import Prompt
 
 # Part of the cache key: raised when solving finds something else than before.
@@ -93,7 +94,9 @@ class Skip:
             alike = [one for one in asked if one[2] == temperature]
             for start in range(0, len(alike), rows):
                 prompts, keys, _ = zip(*alike[start : start + rows], strict=True)
-                for answered in self._decoding.run(method, prompts, keys, temperature, self._prefix(keys)):
+                with told_if_too_large(len(prompts)):
+                    answers = self._decoding.run(method, prompts, keys, temperature, self._prefix(keys))
+                for answered in answers:
                     run[ATTENTION] += answered.work["attention_run"]
                     run[FFN] += answered.work["ffn_run"]
                     total += answered.work["ffn_total"]

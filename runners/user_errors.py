@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from methods.shared.errors import MethodError
 from models.errors import ModelError
-from runners.configure import GROUPS, unknown_key
+from runners.configure import GROUPS, refuse_secrets, unknown_key
 from runners.errors import RunError
 from runners.notices import printable
 from tasks.errors import DataError
@@ -24,6 +24,11 @@ _LONGEST_KEY = 200
 _LONGEST_LINE = 900
 # The key by which Hydra finds what to call; as part of another word it is harmless.
 _TARGET = re.compile(r"(?<!\w)_target_[\"']?\s*[=:]")
+# Of Hydra's own keys those that hold a plain value. Its others can name code: callbacks, handlers of logs.
+_OPTION = re.compile(
+    r"hydra/(launcher|sweeper|hydra_logging|job_logging)|hydra\.(sweep|run)\.dir|hydra\.mode|hydra\.verbose|"
+    r"hydra\.(launcher|sweeper)\.(?!params\b)[a-z]\w*"
+)
 USER_ERRORS = (RunError, ModelError, MethodError, DataError, HydraException, OmegaConfBaseException)
 
 
@@ -40,6 +45,7 @@ def check_arguments(arguments: Sequence[str]) -> bool:
     RunError
         An option does not exist, or a group is set to nothing, to several things, or added.
     """
+    refuse_secrets(arguments)
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     given = parser.parse_args(arguments)
@@ -56,6 +62,8 @@ def check_arguments(arguments: Sequence[str]) -> bool:
             raise RunError(f"{argument} names code to run; a configuration holds values alone")
         if not group or len(group) > _LONGEST_KEY:
             raise RunError(f"cannot read the argument {argument!r}; write key=value")
+        if re.match(r"hydra\b", group):
+            _check_option(argument, group, value)
         if group in STUDIES:
             _check_study(argument, key, value)
         if group not in GROUPS:
@@ -69,6 +77,17 @@ def check_arguments(arguments: Sequence[str]) -> bool:
             raise RunError(f"{argument} chooses several at once; to run each, write -m {group}=...,...")
     shown = (given.cfg, given.info, given.help, given.hydra_help, given.shell_completion)
     return not any(shown)
+
+
+def _check_option(argument: str, key: str, value: str) -> None:
+    if not _OPTION.fullmatch(key):
+        raise RunError(
+            f"{argument}: of Hydra's own keys only hydra/launcher, hydra/sweeper, their options, "
+            "hydra.sweep.dir, hydra.run.dir, hydra.mode, hydra.verbose and hydra/job_logging can be set"
+        )
+    # An interpolation can spell any word, such as the one that names code.
+    if key != "hydra.sweep.dir" and "${" in value:
+        raise RunError(f"{argument}: an option of Hydra's is a plain value, without an interpolation")
 
 
 def not_composed(error: Exception) -> Exception:

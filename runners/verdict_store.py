@@ -3,13 +3,12 @@
 import dataclasses
 import hashlib
 import json
-import os
 from threading import Lock
 from typing import Any
 
 from models.cache_folder import cache_root
 from models.loading import ModelConfig, model_revision
-from runners.files import explained
+from runners.files import explained, write_all
 from tasks.judges.config import JudgeConfig
 from tasks.judges.endpoint import Reply
 from tasks.judges.prompts import Asked
@@ -65,6 +64,5 @@ class VerdictStore:
         # A line of its own also after one that was cut short; one write, so that processes do not mix.
         line = f"\n{json.dumps(record)}\n".encode("utf-8", "backslashreplace")
         with self._lock, explained("write", self._path), open(self._path, "ab", buffering=0) as file:
-            file.write(line)
-            os.fsync(file.fileno())
+            write_all(file, line)
             self._known[record["key"]] = reply

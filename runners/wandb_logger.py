@@ -18,6 +18,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runners.notices import printable
 from runners.schema import sample_rows, samples_table
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def log_grades(
             return home
     except (OSError, ValueError) as error:
         failure = " ".join(str(error).split())
-    _log.warning("W&B has no record of these grades, which are stored: %s", failure)
+    _log.warning("W&B has no record of these grades, which are stored: %s", printable(failure))
     return None
 
 
@@ -174,7 +175,7 @@ def _kept(failure: str | None, folder: Path, what: str) -> Path | None:
     """Where W&B's files are; after a failure a warning, and None."""
     if failure is None:
         return folder.resolve() / "wandb"
-    _log.warning("W&B has no record of %s: %s", what, failure)
+    _log.warning("W&B has no record of %s: %s", what, printable(failure))
     return None
 
 

@@ -1,12 +1,16 @@
 """Options of a judge."""
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tasks.errors import DataError
 
 OPENAI = "https://api.openai.com/v1"
+MOST_AT_ONCE = 256
 MODES = ("single", "pairwise", "both")
+# No key looks like that: those of the well-known services have small letters in them.
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -65,6 +69,10 @@ class JudgeConfig:
         for option, least in (("max_tokens", 1), ("concurrency", 1), ("retries", 0)):
             if getattr(self, option) < least:
                 raise DataError(f"judge.{option}={getattr(self, option)} is out of range: at least {least}")
+        if self.concurrency > MOST_AT_ONCE:
+            raise DataError(
+                f"judge.concurrency={self.concurrency} is out of range: at most {MOST_AT_ONCE} at a time"
+            )
         if not self.timeout_s > 0:
             raise DataError(f"judge.timeout_s={self.timeout_s} is out of range: it must be above 0")
         if not 0 <= self.temperature <= 2:
@@ -75,9 +83,11 @@ class JudgeConfig:
                 raise DataError(f"judge.{option}={price} is out of range: it must be 0 or more")
         if self.name != "none" and not self.model:
             raise DataError(f"judge={self.name} needs judge.model, the judge's model")
-        if self.key_env is not None and not self.key_env.isidentifier():
+        if self.key_env is not None and not _VARIABLE.fullmatch(self.key_env):
             # Not repeated: it may be the key itself.
-            raise DataError("judge.key_env is no name of an environment variable; the key stays there")
+            raise DataError(
+                "judge.key_env is no name of an environment variable, in capitals; the key stays there"
+            )
         self._check_url()
 
     @property
@@ -93,8 +103,11 @@ class JudgeConfig:
             host = parts.hostname
         except ValueError:
             host, parts = None, urlsplit("")
-        if parts.username or parts.password:
-            raise DataError("judge.base_url holds a name or a password; a key is named by judge.key_env")
+        if "@" in self.base_url or parts.query or parts.fragment:
+            # Not repeated: it may hold the key.
+            raise DataError(
+                "judge.base_url holds a name, a password or a query; a key is named by judge.key_env"
+            )
         if parts.scheme not in ("http", "https") or not host:
             raise DataError(f"judge.base_url={self.base_url} is no address; https://host/v1 is expected")
         if parts.scheme == "http" and host not in _LOOPBACK and not self.insecure:

@@ -61,6 +61,10 @@ def endpoint(config: JudgeConfig) -> Complete:
                 max_tokens=config.max_tokens,
             )
             text = answer.choices[0].message.content or ""
+            # The client believes what a server says of types.
+            usage = [_count(answer.usage, side) for side in ("prompt_tokens", "completion_tokens")]
+            if not isinstance(text, str):
+                raise TypeError(f"the judge's answer is no text but {type(text).__name__}")
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             # Every other request would end the same way.
             raise DataError(f"the judge refuses: {_said(error, key)}") from None
@@ -70,11 +74,15 @@ def endpoint(config: JudgeConfig) -> Complete:
         if not text.strip():
             # Filtered, or all of its tokens went into thinking; another try may end otherwise.
             raise JudgeUnreachableError("the judge said nothing; judge.max_tokens may be too low")
-        if answer.usage is None:
-            return Reply(text)
-        return Reply(text, answer.usage.prompt_tokens, answer.usage.completion_tokens)
+        return Reply(text, *usage)
 
     return complete
+
+
+def _count(usage: object, side: str) -> int | None:
+    """Tokens that were counted; None if that is no number."""
+    count = getattr(usage, side, None)
+    return count if type(count) is int and count >= 0 else None
 
 
 def _said(error: Exception, key: str) -> str:

@@ -29,7 +29,8 @@ def read_hub(label: str, dataset: str, config: str | None, split: str, revision:
             f"{label}: task.source=hub needs the package 'datasets': pip install datasets"
         ) from error
     try:
-        rows = datasets.load_dataset(dataset, config, split=split, revision=revision)
+        # Rows are decoded while they are read.
+        rows = list(datasets.load_dataset(dataset, config, split=split, revision=revision))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(

@@ -31,8 +31,9 @@ def forked(work: Callable[[], Any]) -> int:
         work()
         status = RAN
     except USER_ERRORS as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        # First, because a child that may write no more cannot say it either.
         status = REFUSED
+        print(f"error: {error}", file=sys.stderr, flush=True)
     finally:
         os._exit(status)
 
@@ -47,7 +48,9 @@ def killed_after(seconds: float, work: Callable[[], Any]) -> bool:
     pid = forked(work)
     time.sleep(seconds)
     os.kill(pid, signal.SIGKILL)
-    return ended(pid) == -signal.SIGKILL
+    status = ended(pid)
+    assert status in (RAN, -signal.SIGKILL)
+    return status != RAN
 
 
 def dies_at(point: int) -> None:

@@ -1,6 +1,7 @@
 """The full model beside a method: decoded along with it, taken from an earlier run, or left out."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -52,7 +53,7 @@ def test_reuse_is_paired_without_the_second_decoding(bench, monkeypatch):
     paired = bench.run(*RANDOM)
     full = bench.run("limit=6", "runner.baseline=none")
     monkeypatch.setattr("methods.full.Full.generate", None)
-    monkeypatch.setattr("runners.execute.Execution._warm_up", lambda self: None)
+    monkeypatch.setattr("runners.execute.warm_up", lambda *given: None)
     reused = bench.run(*RANDOM, "runner.baseline=reuse")
     for row, pair in zip(rows_of(reused), rows_of(paired), strict=True):
         assert (row["order"], pair["order"] is None) == (None, False)
@@ -103,6 +104,12 @@ def test_a_damaged_neighbour_is_passed_over(bench):
     damaged.write_text("DONE", "")
     with pytest.raises(RunError, match="is not YAML"):
         stored_config(damaged)
+    # One that agrees in everything, and whose answers cannot be read.
+    twin = RunFolder(bench.results, "a-broken-twin")
+    shutil.copytree(full.folder, twin.path)
+    twin.write_text("samples.parquet", "no parquet")
+    with pytest.raises(RunError, match="cannot read"):
+        twin.read_rows()
     reused = bench.rows(*RANDOM, "runner.baseline=reuse")
     assert [row["full_output_ids"] for row in reused] == [row["output_ids"] for row in rows_of(full)]
 

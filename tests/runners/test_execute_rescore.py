@@ -7,6 +7,7 @@ from bench import rows_of, untimed
 
 from runners.execute import Finished
 from runners.rescore import rescore
+from runners.schema import metrics_json
 
 
 @pytest.fixture
@@ -44,6 +45,37 @@ def test_nothing_has_changed(finished, no_model, command):
     assert json.loads((done.folder / "metrics.json").read_text()) == before
     assert rows_of(done) == rows
     assert (done.folder / "DONE").exists()
+
+
+def test_cut_short_it_is_done_again(finished, bench, monkeypatch):
+    done, overrides = finished
+    whole = {path.name: path.read_bytes() for path in done.folder.iterdir() if path.is_file()}
+
+    def killed(run, rows, metrics, judgements=None):
+        run.write_text("metrics.json", metrics_json({**metrics, "quality": 9.0}))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("runners.storage.RunFolder.finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rescore(done.folder)
+    assert (done.folder / "RESCORING").exists() and (done.folder / "DONE").exists()
+    again = bench.run(*overrides)
+    assert not again.fresh and again.metrics == done.metrics
+    found = {path.name: path.read_bytes() for path in done.folder.iterdir() if path.is_file()}
+    assert found.keys() == whole.keys() and found["samples.parquet"] == whole["samples.parquet"]
+
+
+@pytest.mark.parametrize("value", ["2024-13-01", "9" * 5000, "[" * 3000])
+def test_options_that_are_no_values(finished, command, value):
+    status, _, err = command("rescore", str(finished[0].folder), f"task.names={value}")
+    assert status == 2 and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_a_folder_with_a_name_that_no_folder_has(command):
+    for word in ("rescore", "judge"):
+        status, _, err = command(word, "a" * 300, *(["judge=openai"] if word == "judge" else []))
+        assert status == 2 and err.startswith("error: ") and err.count("\n") == 1
 
 
 def test_new_scoring_gives_what_a_new_run_gives(finished, bench, no_model, monkeypatch, tmp_path):

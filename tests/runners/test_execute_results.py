@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from bench import rows_of
+from bench import rows_of, untimed
 
+from runners.errors import RunError
 from runners.execute import Finished
 from runners.schema import METRICS, SAMPLES, metrics_record
+from runners.storage import RunFolder
 from runners.wandb_logger import Destination
 
 LETTERS = [
@@ -69,6 +71,45 @@ def test_metrics_say_what_was_run(bench):
     assert metrics["model_revision"].startswith("files:")
     assert 0 < metrics["setup_s"] < metrics["wall_s"] and metrics["peak_memory_bytes"] > 1e6
     assert metrics["realised_skip_attention"] == 0 < metrics["realised_skip_ffn"] < 1
+
+
+def test_other_conditions_have_another_name(bench):
+    """What keeps two runs out of one table, although no column says it."""
+
+    def name(*settings):
+        usual = ("limit=1", "max_new_tokens=3", "runner.baseline=none")
+        return bench.run(*usual, *settings).metrics["conditions"]
+
+    usual = name()
+    assert re.fullmatch("[0-9a-f]{8}", usual)
+    assert {name("seed=1"), name("method=random_ffn", "method.share=0.5"), name("limit=2")} == {usual}
+    others = ("runner.fixed_length=true", "runner.first_token=method", "max_prompt_tokens=900", "top_k=5")
+    assert len({usual, *map(name, others)}) == 5
+
+
+def test_a_journal_that_has_an_example_twice(bench, monkeypatch):
+    """As two processes leave it if somebody removes the folder, lock and all, below the first."""
+    wanted = [untimed(row) for row in bench.rows()]
+    (folder,) = bench.results.glob("[!.]*")
+    shutil.rmtree(folder)
+    bench.interrupted(monkeypatch, 2)
+    run = RunFolder(bench.results, folder.name)
+    run.append(run.read_journal()[0])
+    assert [untimed(row) for row in bench.rows()] == wanted
+
+
+def test_a_journal_that_lacks_an_answer(bench, monkeypatch):
+    append = RunFolder.append
+
+    def forgetful(run, record):
+        if record["rows"][0]["batch"] != 1:
+            append(run, record)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "append", forgetful)
+        with pytest.raises(RunError, match="lacks 1 examples that were answered"):
+            bench.run()
+    assert len(bench.rows()) == 4
 
 
 def test_rows_say_what_was_asked(bench):

@@ -1,5 +1,6 @@
 """Random command lines and configurations: each is a checked job, or one line and status 2."""
 
+import re
 from functools import cache
 
 import pytest
@@ -20,6 +21,7 @@ from runners.user_errors import USER_ERRORS, one_line
 
 CONF = ROOT / "conf"
 MODEL = ("model=hub", "model.path=x", "logger=none")
+TASKS = ("factoidqa", "mtbench", "summarization")
 METHODS = sorted(file.stem for file in (CONF / "method").glob("*.yaml"))
 ODD = """null ??? -1 0 1 2.5 nan -inf 1e999 1e-320 true maybe '' ' ' [] {} [1,[2]] {a:{b:1}} [ { ' $ ${
 ${limit} ${nothing} ${oc.env:HOME} ${oc.env:NOTHING} ${oc.decode:'['} ${hydra:job.name} 99999999999999999999
@@ -138,6 +140,28 @@ def test_a_thousand_random_command_lines(told, some, sweep):
     check_told(told, [*(["-m"] if sweep else []), *MODEL, *some])
 
 
+# What would ask a network, take long, or write elsewhere.
+ELSEWHERE = re.compile(
+    r"model\.|logger\.|judge\.|results_dir|limit|max_new_tokens|threads|batch_size|device|dtype|engine\.|"
+    r"task\.(source|dataset|path|nli|name|calibration)|runner\.(baseline|calibration_prompts)|method\.cache"
+)
+
+
+@pytest.mark.slow
+@settings(REPRODUCIBLE, max_examples=500)
+@given(st.sampled_from(METHODS), st.sampled_from(TASKS), st.data(), values)
+def test_five_hundred_random_runs(bench, command, method, task, data, value):
+    """Really run, each on one example: finished, or one line and status 2."""
+    GlobalHydra.instance().clear()
+    key = data.draw(st.sampled_from([key for key in keys() if not ELSEWHERE.match(key)]))
+    usual = bench.overrides("limit=1", "max_new_tokens=3", f"method={method}", f"task={task}")
+    status, out, err = command(*usual, f"{key}={value}".replace("\0", ""))
+    if status == 2:
+        assert err.startswith("error: ") and err.count("\n") == 1 and err[:-1].isprintable()
+    else:
+        assert status == 0 and "Results (samples.parquet" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -156,7 +180,16 @@ def test_a_thousand_random_command_lines(told, some, sweep):
         (["-m", *MODEL, "a" * 300 + "=1,2"], "cannot read the argument"),
         ([*MODEL, "hydra.run.dir=/proc/nothing"], "the command line cannot be composed"),
         ([*MODEL, "seed=" + "9" * 5000], "the command line cannot be composed"),
-        ([*MODEL, "hydra=null"], "the command line cannot be composed"),
+        ([*MODEL, "hydra=null"], "of Hydra's own keys only"),
+        (
+            [*MODEL, "++hydra.job_logging.handlers={x:{class:logging.FileHandler,filename:x,mode:w}}"],
+            "of Hydra's own keys only",
+        ),
+        (["-m", *MODEL, "+c=_target_", "hydra.launcher.n_jobs=${c}"], "is a plain value"),
+        (["-m", *MODEL, "hydra.sweeper.params={++hydra.callbacks.a:1}"], "of Hydra's own keys only"),
+        (["-m", *MODEL, "+hydra.sweeper.params.++hydra.callbacks.a=1"], "of Hydra's own keys only"),
+        (["-m", *MODEL, "hydra.launcher={n_jobs:2}"], "of Hydra's own keys only"),
+        ([*MODEL, "hydra.output_subdir=.h"], "of Hydra's own keys only"),
         ([*MODEL, "device='\x1b[2J'", "limit='\x1b[31m'"], "\\x1b[31m"),
     ],
 )

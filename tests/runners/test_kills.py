@@ -61,7 +61,9 @@ def at_points(points):
     """A kill at each of these points of writing."""
 
     def fault(work, point):
-        return ended(forked(lambda: (dies_at(point), work()))) != RAN
+        status = ended(forked(lambda: (dies_at(point), work())))
+        assert status in (RAN, -signal.SIGKILL)
+        return status != RAN
 
     return [lambda work, point=point: fault(work, point) for point in points]
 
@@ -70,7 +72,9 @@ def mid_write(sizes):
     """A kill by the system in the middle of a write, when a file reaches these sizes."""
 
     def fault(work, size):
-        return ended(forked(lambda: (dies_writing_past(size), work()))) != RAN
+        status = ended(forked(lambda: (dies_writing_past(size), work())))
+        assert status in (RAN, -signal.SIGXFSZ)
+        return status != RAN
 
     return [lambda work, size=size: fault(work, size) for size in sizes]
 

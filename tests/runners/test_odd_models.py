@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from bench import rows_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models.errors import ModelError
 from models.sampling import Sampler, best_tokens, generator
+from runners.decoding import Decoding
 from runners.errors import RunError
 from runners.pair import Pair
 from runners.verdict import sentences
@@ -93,6 +95,46 @@ def test_a_batch_that_does_not_fit_is_halved_once_and_told(bench, monkeypatch, e
     rows = bench.rows(*settings, "seed=1")
     assert {row["example_id"]: row["output_ids"] for row in rows} == wanted
     assert sorted(row["batch"] for row in rows) == [0, 0, 0, 1, 1, 1]
+
+
+def memory_for(monkeypatch, most, error):
+    """Let every batch of more rows fail where it is decoded."""
+    run = Decoding.run
+
+    def limited(self, method, prompts, *rest, **more):
+        if len(prompts) > most:
+            raise error
+        return run(self, method, prompts, *rest, **more)
+
+    monkeypatch.setattr(Decoding, "run", limited)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_memory_that_runs_out_while_warming_up(bench, monkeypatch, error):
+    settings = ("limit=6", "batch_size=3", "max_new_tokens=4", "runner.baseline=none")
+    wanted = {row["example_id"]: row["output_ids"] for row in bench.rows(*settings)}
+    memory_for(monkeypatch, 2, error)
+    finished = bench.run(*settings, "force=true")
+    assert finished.metrics["halved_batches"] == 2
+    assert {row["example_id"]: row["output_ids"] for row in rows_of(finished)} == wanted
+    memory_for(monkeypatch, 1, error)
+    with pytest.raises(RunError, match="out of memory with 2 examples at a time") as refusal:
+        bench.run(*settings, "force=true")
+    assert "\n" not in str(refusal.value)
+
+
+def test_memory_that_runs_out_while_solving(bench, monkeypatch):
+    memory_for(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory."))
+    with pytest.raises(RunError, match="out of memory with 8 examples"):
+        bench.run("method=random_ffn", "method.target_skip=0.2")
 
 
 def test_halved_batches_are_remembered_by_a_resumed_run(bench, monkeypatch):

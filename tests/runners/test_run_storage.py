@@ -271,7 +271,7 @@ def test_the_lock_is_let_go_and_cleans_what_a_killed_process_left(run):
 
 def test_an_unusable_lock_is_one_line(run, monkeypatch):
     def unsupported(*arguments, **options):
-        raise NotImplementedError("FileSystem does not appear to support flock")
+        raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr("runners.files.FileLock.acquire", unsupported)
     with pytest.raises(RunError, match="has no locks; choose another results_dir") as error, run.lock():

@@ -27,7 +27,8 @@ MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
 
 def test_no_source_evaluates_text_or_reads_pickles():
-    files = [ROOT / "run.py", *(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))]
+    rooms = (*ROOMS, "hydra_plugins", "scripts")
+    files = [ROOT / "run.py", *(file for room in rooms for file in (ROOT / room).rglob("*.py"))]
     assert len(files) > 100
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
@@ -78,6 +79,44 @@ def test_a_key_in_a_setting_is_refused_and_not_repeated(bench, monkeypatch, over
         bench.run("judge=openai", "judge.model=x", override)
     assert SECRET not in one_line(refusal.value, ROOT / "conf")
     assert not bench.results.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-m", f"logger.project={SECRET},ok"],
+        [
+            *("-m", "hydra/sweeper=optuna", f"logger.group={SECRET}"),
+            *("method=random_ffn", "method.share=interval(0,1)"),
+        ],
+        ["judge", "results/x", "judge=openai", "judge.model=x", f"judge.base_url=https://host/{SECRET}"],
+        ["rescore", "results/x", f"task.nli={SECRET}"],
+    ],
+    ids=["sweep", "search", "judge", "rescore"],
+)
+def test_a_key_in_any_command_is_written_nowhere(bench, monkeypatch, command, arguments):
+    monkeypatch.setenv("PLANTED_API_KEY", SECRET)
+    place = [] if arguments[0] in ("judge", "rescore") else [f"hydra.sweep.dir={bench.results}/.sweep"]
+    status, out, err = command(*arguments, *place)
+    assert status == 2 and "a key or password of the environment" in err
+    assert SECRET not in out + err and not bench.results.exists()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"key_env": "hf_abcdefghijklmnop"},
+        {"key_env": "gsk_abcdef012345"},
+        {"base_url": "me:sk-abcdefgh@host/v1"},
+        {"base_url": "https://host/v1?key=sk-abcdefgh"},
+        {"base_url": "https://host/v1#sk-abcdefgh"},
+    ],
+)
+def test_what_may_be_a_key_is_not_repeated(config):
+    with pytest.raises(DataError) as refusal:
+        JudgeConfig("openai", "x", **config)
+    (value,) = config.values()
+    assert value not in str(refusal.value) and "sk-" not in str(refusal.value)
 
 
 def test_a_key_that_the_environment_lacks_is_refused_where_a_name_belongs():

@@ -94,8 +94,7 @@ def test_ten_kills(bench):
     assert stored(disturbed) == stored(undisturbed)
     (folder,) = (path.parent for path in disturbed.glob(".sweep/*/jobs.txt"))
     assert {one.state for one in Study(folder).standing().statuses} <= {"finished", "finished before"}
-    left = [path for path in disturbed.rglob("*") if ".tmp" in path.name or path.name.startswith(".samples")]
-    assert not left
+    assert not list(disturbed.glob("[!.]*/.*")), "no run has anything temporary left"
 
 
 def kill_job(results: Path) -> None:

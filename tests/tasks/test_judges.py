@@ -295,15 +295,38 @@ def test_no_part_of_a_key_is_shown(server: Server) -> None:
         assert "sk-p" not in str(error.value)
 
 
+def answering(content: Any) -> dict[str, Any]:
+    """The body of a completion that says something."""
+    choices = [{"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": content}}]
+    return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": choices}
+
+
 def test_an_empty_reply_is_none(server: Server) -> None:
     for content in ("", "  ", None):
-        message = {"role": "assistant", "content": content}
-        choices = [{"index": 0, "finish_reason": "length", "message": message}]
-        server.plan = [
-            {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": choices}
-        ]
+        server.plan = [answering(content)]
         with pytest.raises(JudgeUnreachableError, match="the judge said nothing"):
             endpoint(config(server))(ASKED)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"usage": "n/a"},
+        {"usage": {"prompt_tokens": "12", "completion_tokens": 3.5, "total_tokens": None}},
+        {"usage": {"prompt_tokens": -1, "completion_tokens": -5, "total_tokens": 0}},
+    ],
+)
+def test_counts_that_are_no_numbers_are_unknown(server: Server, change: dict[str, Any]) -> None:
+    server.plan = [answering("Rating: [[3]]") | change]
+    reply = endpoint(config(server))(ASKED)
+    assert (reply.text, reply.prompt_tokens, reply.completion_tokens) == ("Rating: [[3]]", None, None)
+
+
+@pytest.mark.parametrize("content", [["x"], {"text": "x"}, 7])
+def test_an_answer_that_is_no_text(server: Server, content: Any) -> None:
+    server.plan = [answering(content)]
+    with pytest.raises(JudgeUnreachableError):
+        endpoint(config(server, retries=0))(ASKED)
 
 
 def test_nobody_there() -> None:

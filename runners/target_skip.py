@@ -95,7 +95,9 @@ class Skip:
             for start in range(0, len(alike), rows):
                 prompts, keys, _ = zip(*alike[start : start + rows], strict=True)
                 with told_if_too_large(len(prompts)):
-                    answers = self._decoding.run(method, prompts, keys, temperature, self._prefix(keys))
+                    answers = self._decoding.run(
+                        method, prompts, keys, temperature, prefix=self._prefix(keys)
+                    )
                 for answered in answers:
                     run[ATTENTION] += answered.work["attention_run"]
                     run[FFN] += answered.work["ffn_run"]

@@ -177,9 +177,9 @@ def test_a_later_turn_that_may_not_fit_is_told_at_once(bench, talks):
 def test_calibration_decodes_at_the_temperatures_of_the_task(bench, talks, monkeypatch):
     seen, run = [], Decoding.run
 
-    def noting(self, method, prompts, keys, temperature=None):
+    def noting(self, method, prompts, keys, temperature=None, **more):
         seen.append((keys[0][0], temperature))
-        return run(self, method, prompts, keys, temperature)
+        return run(self, method, prompts, keys, temperature, **more)
 
     monkeypatch.setattr(Decoding, "run", noting)
     with pytest.raises(RunError, match=r"decode steps|reach"):

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+_DIGITS = 9
+
 
 def front(frame: pd.DataFrame, x: str, y: str, larger_x: bool = True, larger_y: bool = True) -> pd.Series:
     """Return which rows are on the Pareto front of two columns.
@@ -30,6 +32,8 @@ def front(frame: pd.DataFrame, x: str, y: str, larger_x: bool = True, larger_y: 
         The frame lacks a column.
     """
     points = frame[[x, y]].astype(float).to_numpy() * [1 if larger_x else -1, 1 if larger_y else -1]
+    # The same answers, added up in another order, are as good.
+    points = points.round(_DIGITS)
     on_front = np.zeros(len(points), dtype=bool)
     known = np.flatnonzero(~np.isnan(points).any(axis=1))
     # From the best x down, and the best y first among equal ones: what comes later is never better in x.

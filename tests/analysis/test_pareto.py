@@ -36,6 +36,9 @@ def test_directions():
 def test_ties():
     same = points((1.0, 0.5), (1.0, 0.5), (1.0, 0.4))
     assert front(same, "x", "y").tolist() == [True, True, False]
+    # The same answers, added up in another order.
+    summed = points((0.8, 0.1 + 0.2), (1.0, 0.3))
+    assert front(summed, "x", "y").tolist() == [False, True]
     level = points((1.0, 0.5), (1.2, 0.5))
     assert front(level, "x", "y").tolist() == [False, True]
 

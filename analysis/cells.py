@@ -20,11 +20,6 @@ def mean(values: pd.Series, form: str = "{:.3f}") -> str:
     return number(values.astype(float).mean(), form)
 
 
-def share(values: pd.Series) -> str:
-    """Write how many of the values that are known are true, in per cent."""
-    return percent(values.astype(float).mean())
-
-
 def interval(estimate: float | None, lo: float | None, hi: float | None, form: str = "{:+.3f}") -> str:
     """Write a difference, with its confidence limits where they are known."""
     if estimate is None:

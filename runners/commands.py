@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from runners.configure import build, composed_values, refuse_secrets
+from runners.configure import build, composed_values
 from runners.errors import RunError
 from runners.judging import judge_run
 from runners.rescore import options_of, rescore
@@ -21,7 +21,6 @@ from tasks.judges.config import JudgeConfig
 
 def rescore_command(arguments: Sequence[str]) -> tuple[list[dict[str, Any]], list[Path]]:
     """`run.py rescore <folder> [...] [task.<option>=<value> ...]`: metrics and folders."""
-    refuse_secrets(arguments)
     folders, rest = _divided(arguments, "rescore")
     options = options_of(rest)
     return [rescore(folder, options) for folder in folders], folders
@@ -39,7 +38,6 @@ def judge_command(arguments: Sequence[str], conf: Path) -> tuple[list[dict[str, 
         raise RunError(
             f"judge takes folders, judge=..., judge.<option>=<value> and logger=..., not {wrong[0]}"
         )
-    refuse_secrets(arguments)
     try:
         with initialize_config_dir(str(conf), version_base="1.3"):
             values = composed_values(compose("config", rest))

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -64,7 +64,7 @@ def composed_values(config: DictConfig) -> dict[str, Any]:
     for group in GROUPS:
         if not isinstance(values.get(group), dict):
             raise RunError(f"{group}={values.get(group)} is not a configuration; choose one of conf/{group}/")
-    _refuse_secrets(values, "")
+    _refuse_secrets(values, "", _secrets())
     return values
 
 
@@ -76,23 +76,28 @@ def refuse_secrets(arguments: Iterable[str]) -> None:
     RunError
         It names the key, and repeats nothing of the value.
     """
+    secrets = _secrets()
     for argument in arguments:
         key = argument.partition("=")[0]
-        if _holds_secret(argument):
-            raise _misplaced("" if _holds_secret(key) else key)
+        if _holds_any(argument, secrets):
+            raise _misplaced("" if _holds_any(key, secrets) else key)
 
 
-def _refuse_secrets(values: Mapping[str, Any], where: str) -> None:
+def _refuse_secrets(values: Mapping[str, Any], where: str, secrets: Sequence[str]) -> None:
     """Refuse a value that holds a secret of the environment: it would be stored with the results."""
     for key, value in values.items():
         if isinstance(value, dict):
-            _refuse_secrets(value, f"{where}{key}.")
-        elif _holds_secret(str(value)):
+            _refuse_secrets(value, f"{where}{key}.", secrets)
+        elif _holds_any(str(value), secrets):
             raise _misplaced(f"{where}{key}")
 
 
-def _holds_secret(text: str) -> bool:
-    secrets = [value for name, value in os.environ.items() if _SECRET.search(name) and len(value) >= 8]
+def _secrets() -> list[str]:
+    """Values of the environment that nobody else may read; shorter ones are found in any text."""
+    return [value for name, value in os.environ.items() if _SECRET.search(name) and len(value) >= 8]
+
+
+def _holds_any(text: str, secrets: Sequence[str]) -> bool:
     return any(secret in text for secret in secrets)
 
 

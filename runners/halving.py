@@ -2,16 +2,18 @@
 
 import gc
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from runners.errors import RunError
 from runners.pair import Pair
 from tasks.base import Example
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,21 +33,42 @@ def fitted_rows(pair: Pair, examples: Sequence[Example], number: int) -> Fitted:
         A half does not fit either, or a single example does not.
     """
     state = pair.method.state()
-    try:
-        return Fitted(pair.rows(examples, number), halved=False)
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        if len(examples) == 1:
-            raise too_large(1) from error
-    # Outside the except block, whose traceback would keep the tensors of the failed try alive.
-    free()
+    whole = if_it_fits(len(examples), lambda: pair.rows(examples, number))
+    if whole is not None:
+        return Fitted(whole, halved=False)
     # A method that learns has seen part of the batch.
     pair.method.load_state(state)
-    middle = (len(examples) + 1) // 2
+    middle = half_of(len(examples))
     with told_if_too_large(middle):
         rows = pair.rows(examples[:middle], number) + pair.rows(examples[middle:], number)
     return Fitted(rows, halved=True)
+
+
+def half_of(rows: int) -> int:
+    """The larger half of a batch."""
+    return (rows + 1) // 2
+
+
+def if_it_fits(rows: int, work: Callable[[], T]) -> T | None:
+    """What some work on so many rows returns, or None if memory runs out and fewer can be tried.
+
+    Raises
+    ------
+    RunError
+        Memory runs out with one row.
+    """
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
+        if rows == 1:
+            raise _too_large(1) from error
+    # Outside the except block, whose traceback would keep the tensors of the failed try alive.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
 
 
 @contextmanager
@@ -54,28 +77,19 @@ def told_if_too_large(rows: int) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
+        if not _out_of_memory(error):
             raise
-        raise too_large(rows) from error
+        raise _too_large(rows) from error
 
 
 # On a host, and in libraries of CUDA, torch has no class for it.
 _OUT_OF_MEMORY = re.compile(r"DefaultCPUAllocator|out of memory|_ALLOC_FAILED")
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory has run out."""
+def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
-def too_large(rows: int) -> RunError:
-    """The error of so many examples at a time that do not fit."""
+def _too_large(rows: int) -> RunError:
     asked = "lower batch_size or max_new_tokens" if rows > 1 else "lower max_new_tokens or max_prompt_tokens"
     return RunError(f"out of memory with {rows} examples at a time; {asked}, or choose a smaller dtype")
-
-
-def free() -> None:
-    """Give back what a failed try held."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -1,8 +1,8 @@
-"""Examples answered by a method and by the full model, scored, and written down as rows."""
+"""Examples answered by a method and by the full model, and written down as rows."""
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from runners.errors import RunError
 from runners.likelihood import continued_logprob, full_logprob
 from runners.prompts import Prompt, PromptEncoder
 from runners.replay import replayed
-from tasks.base import Answer, Example, Score, Task
+from tasks.base import Example, Task
 
 Rows = list[dict[str, Any]]
 
@@ -97,7 +97,6 @@ class Pair:
                     full_prompts, full_answers = answered["full"]
                     row |= _spent(full_prompts[index], full_answers[index], "full_")
                 row |= _spent(prompts[index], own[index], "") | own[index].work
-                row |= scored(self.task, row)
                 if self._replays(example):
                     asked_full = self._full_prompt(example, turn, full.answers[place])
                     row |= self._replay(row, asked_full, full_first=number % 2 == 0)
@@ -189,41 +188,3 @@ def _spent(prompt: Prompt, answer: Answered, prefix: str) -> dict[str, Any]:
     if not prefix:
         columns["step_tokens"] = answer.step_tokens
     return {prefix + name: value for name, value in columns.items()}
-
-
-def scored(task: Task, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The scores of both sides of a row, from its stored columns, as columns."""
-    full = _answer_of(row, "full_", None)
-    own = _answer_of(row, "", full)
-    return {
-        prefix + name: value
-        for prefix, answer in (("full_", full), ("", own))
-        if answer is not None
-        for name, value in _score_columns(task.score(answer)).items()
-    }
-
-
-def _answer_of(row: Mapping[str, Any], prefix: str, baseline: Answer | None) -> Answer | None:
-    if row.get(f"{prefix}output_text") is None:
-        return None
-    return Answer(
-        text=row[f"{prefix}output_text"],
-        output_ids=row[f"{prefix}output_ids"],
-        finish_reason=row[f"{prefix}finish_reason"],
-        references=row["reference"],
-        prompt=row["prompt"],
-        question=row["question"],
-        turn=row["turn"],
-        baseline=baseline,
-        is_baseline=bool(prefix),
-    )
-
-
-def _score_columns(score: Score) -> dict[str, Any]:
-    return {
-        "quality": score.quality,
-        "outcome": score.outcome,
-        "hallucinated": score.hallucinated,
-        "collapsed": score.collapsed,
-        "scores": score.scores,
-    }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runners.errors import RunError
-from runners.pair import scored
+from runners.scoring import scored
 from runners.storage import RunFolder
 from tasks.base import Task
 
@@ -30,11 +30,11 @@ class Progress:
         The method's, after the last batch; None: nothing is answered yet.
     """
 
-    done: frozenset[str] = frozenset()
-    spent_s: float = 0.0
-    halved: int = 0
-    jobs_at_once: int = 1
-    state: dict[str, Any] | None = None
+    done: frozenset[str]
+    spent_s: float
+    halved: int
+    jobs_at_once: int
+    state: dict[str, Any] | None
 
     @classmethod
     def of(cls, run: RunFolder) -> "Progress":

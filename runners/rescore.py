@@ -10,8 +10,8 @@ import yaml
 from runners.entailment import give_entailment
 from runners.errors import RunError
 from runners.metrics import summarise
-from runners.pair import scored
 from runners.reuse import stored_config
+from runners.scoring import scored
 from runners.storage import finished_run
 from tasks import registry as tasks
 from tasks.base import Task

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from methods.shared.errors import MethodError
 from models.errors import ModelError
-from runners.configure import GROUPS, refuse_secrets, unknown_key
+from runners.configure import GROUPS, unknown_key
 from runners.errors import RunError
 from runners.notices import printable
 from tasks.errors import DataError
@@ -45,7 +45,6 @@ def check_arguments(arguments: Sequence[str]) -> bool:
     RunError
         An option does not exist, or a group is set to nothing, to several things, or added.
     """
-    refuse_secrets(arguments)
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     given = parser.parse_args(arguments)

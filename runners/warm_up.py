@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Iterable
+from functools import partial
 
 from methods.shared.method import Method
-from runners.decoding import Decoding
-from runners.halving import free, out_of_memory, told_if_too_large
+from runners.decoding import Answered, Decoding
+from runners.halving import half_of, if_it_fits, told_if_too_large
 from runners.prompts import Prompt
 
 _TOKENS = 4
@@ -26,22 +27,13 @@ def warm_up(sides: Iterable[Method], decoding: Decoding, prompt: Prompt, rows: i
     decoding = dataclasses.replace(decoding, max_new_tokens=tokens, fixed_length=True)
     for method in sides:
         state = method.state()
-        try:
-            _decode(method, decoding, prompt, rows)
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-            fits = False
-        else:
-            fits = True
-        if not fits:
-            # Outside the except block, whose traceback would keep the tensors of the failed try alive.
-            free()
-            half = (rows + 1) // 2
+        decode = partial(_decode, method, decoding, prompt)
+        if if_it_fits(rows, partial(decode, rows)) is None:
+            half = half_of(rows)
             with told_if_too_large(half):
-                _decode(method, decoding, prompt, half)
+                decode(half)
         method.load_state(state)
 
 
-def _decode(method: Method, decoding: Decoding, prompt: Prompt, rows: int) -> None:
-    decoding.run(method, [prompt] * rows, [("warm-up", row) for row in range(rows)])
+def _decode(method: Method, decoding: Decoding, prompt: Prompt, rows: int) -> list[Answered]:
+    return decoding.run(method, [prompt] * rows, [("warm-up", row) for row in range(rows)])

@@ -9,9 +9,9 @@ from analysis.tables import Setting
 
 # What figures read of the answers.
 FIGURE_COLUMNS = (
-    *("run_id", "example_id", "category", "prompt_tokens", "full_output_tokens", "quality", "full_quality"),
-    *("outcome", "full_outcome", "exit_layers", "accepted_lengths"),
+    *("run_id", "category", "prompt_tokens", "full_output_tokens", "quality", "full_quality"),
     *("attention_run_by_layer", "attention_total", "ffn_run_by_layer", "ffn_total"),
+    *("exit_layers", "accepted_lengths"),
 )
 
 # What the names of figures begin with.

@@ -1,5 +1,6 @@
 """What maps and histograms show: skips by layer, quality by category and length, exits, accepted tokens."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,14 +30,14 @@ def rows_of(runs: Sequence[Record], most: int = MOST_ROWS) -> list[Row]:
         key=lambda run: (run["method"], run.get("realised_skip_weighted") or 0),
     )
     if len(methods) <= most:
-        found: dict[str, Row] = {}
+        found, seen = [], Counter[str]()
         for run in methods:
-            name = label = f"{run['method']} {point_label(run, methods)}".strip()
+            label = f"{run['method']} {point_label(run, methods)}".strip()
+            seen[label] += 1
             # Runs of one setting can differ in what metrics do not tell.
-            while name in found:
-                name = f"{label} ({sum(other.startswith(label) for other in found) + 1})"
-            found[name] = Row(name, run["method"], (run["run_id"],))
-        return list(found.values())
+            name = label if seen[label] == 1 else f"{label} ({seen[label]})"
+            found.append(Row(name, run["method"], (run["run_id"],)))
+        return found
     ids: dict[str, list[str]] = {}
     for run in methods:
         ids.setdefault(run["method"], []).append(run["run_id"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures import histograms, maps, planes
+from analysis.figures import FIGURE_COLUMNS, histograms, maps, planes
 from analysis.figures.points import AGAINST_IDEAL, FRONTS, Plane, points
 from analysis.figures.shares import difference_by, rows_of, shares_of, skipped_by_layer, thirds
 from analysis.figures.style import Look, looks, save
@@ -24,12 +24,6 @@ _MOST_HISTOGRAMS = 24
 _TASK = ("source", "prompt_style", "temperature", "max_new_tokens", "examples", "conditions")
 # With more runs than that it takes longer to draw than to start other processes.
 _MANY = 200
-_PAIRS = ("run_id", "category", "prompt_tokens", "full_output_tokens", "quality", "full_quality")
-_ANSWERS = (
-    *_PAIRS,
-    *("attention_run_by_layer", "attention_total", "ffn_run_by_layer", "ffn_total"),
-    *("exit_layers", "accepted_lengths"),
-)
 Build = Callable[[], Figure]
 
 
@@ -57,7 +51,7 @@ def draw_studies(
     """Draw what there is to draw; see `analysis.figures.draw_all`."""
     drawn_as = looks(run["method"] for _, runs in settings for run in runs)
     # Prompts and answers are most of the frame, and no figure shows them.
-    samples = samples[[*_ANSWERS]]
+    samples = samples[[*FIGURE_COLUMNS]]
     jobs: list[Callable[[], list[Path]]] = []
     remarks: list[str] = []
     for study in studies(settings):
@@ -193,7 +187,7 @@ def _difference_map(
     panels = []
     for name, runs in study.panels.items():
         rows = rows_of(runs)
-        own = samples.loc[samples["run_id"].isin([run["run_id"] for run in runs]), [*_PAIRS]]
+        own = samples[samples["run_id"].isin([run["run_id"] for run in runs])]
         own = own.assign(**{column: grouped(own[column]) for column in columns})
         found = [(what, difference_by(own, rows, column)) for column, what in columns.items()]
         found = [(what, frame) for what, frame in found if frame.shape[1] > 1]

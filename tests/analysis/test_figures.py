@@ -9,6 +9,7 @@ import pytest
 from small_study import CATEGORIES, STEPS, answers, write_run, write_study
 
 from analysis import load_metrics, load_samples
+from analysis.figures import FIGURES
 from analysis.figures.points import FRONTS, points, with_new_hallucination_limits
 from analysis.figures.shares import Row, difference_by, rows_of, shares_of, skipped_by_layer, thirds
 from analysis.report import write_report
@@ -53,6 +54,7 @@ class TestReport:
     def test_every_figure_is_there_twice(self, drawn):
         report, out = drawn
         names = ALWAYS | {"exit-layers", "accepted-lengths"}
+        assert names == set(FIGURES)
         assert {path.stem for path in report.files if path.suffix in (".svg", ".png")} == names
         for name in names:
             assert (out / f"{name}.png").read_bytes()[:4] == b"\x89PNG" and words(out / f"{name}.svg")

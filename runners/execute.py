@@ -40,7 +40,7 @@ from runners.settings import Job
 from runners.speed_metrics import decode_tokens
 from runners.stopping import StopRequest
 from runners.storage import RunFolder
-from runners.wandb_logger import Destination, log_run
+from runners.wandb_logger import Destination, is_told, log_run
 from runners.warm_up import warm_up
 from tasks import registry as tasks
 from tasks.base import Example, Task
@@ -136,8 +136,8 @@ def execute(job: Job, stop: StopRequest | None = None) -> Finished:
 
 
 def finished_before(job: Job) -> Path | None:
-    """The folder of a job for which nothing is left to do, not even scoring and judging, else None; no model
-    is loaded to tell.
+    """The folder of a job for which nothing is left to do, not even scoring, judging and telling W&B, else
+    None; no model is loaded to find out.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def finished_before(job: Job) -> Path | None:
         As `execute`.
     """
     run = _plan(job).run
-    done = run.is_done() and not job.settings.force
+    done = run.is_done() and not job.settings.force and is_told(run.path, Destination.of(job.logger))
     return run.path if done and job.judge.name == "none" and _to_rescore(run, job) is None else None
 
 
@@ -153,6 +153,9 @@ def _finished(run: RunFolder, job: Job) -> Finished:
     """A run that needs no decoding; it is scored again if other scoring is asked for."""
     asked = _to_rescore(run, job)
     metrics = run.read_metrics() if asked is None else rescore(run.path, asked)
+    to = Destination.of(job.logger)
+    if not is_told(run.path, to):
+        log_run(stored_config(run), metrics, run.read_rows(), run.path, to)
     return _judged(Finished(metrics, run.path, fresh=False), job)
 
 

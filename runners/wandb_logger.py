@@ -4,6 +4,7 @@ The run is complete and stored before this begins. Whatever W&B does then, be it
 broken, ends in one warning line, and everything it writes lies in `<run folder>/wandb/`.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -35,8 +36,8 @@ VERDICT_COLUMNS = [
 ]
 # Of examples, and of verdicts.
 MAX_ROWS = 2000
-# The content of what W&B was last told of a judge.
-_TOLD = "told-grades.sha256"
+# Whom a run was told, and the content of what was last told of a judge.
+_TOLD_RUN, _TOLD = "told-run.json", "told-grades.sha256"
 _log = getLogger(__name__)
 
 
@@ -101,7 +102,24 @@ def log_run(
     if to.mode == "disabled":
         return None
     failure = _told(lambda: content(config, metrics, rows), folder, to)
+    if failure is None:
+        with contextlib.suppress(OSError):
+            (folder / "wandb" / _TOLD_RUN).write_text(_whom(to), encoding="utf-8")
     return _kept(failure, folder, "this run, whose results are stored")
+
+
+def is_told(folder: Path, to: Destination) -> bool:
+    """Return whether W&B knows a run, or is not to: it may have been gone, or the process killed."""
+    if to.mode == "disabled":
+        return True
+    try:
+        return (folder / "wandb" / _TOLD_RUN).read_text(encoding="utf-8") == _whom(to)
+    except (OSError, ValueError):
+        return False
+
+
+def _whom(to: Destination) -> str:
+    return json.dumps([to.mode, to.entity, to.project])
 
 
 def log_grades(

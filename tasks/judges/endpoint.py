@@ -1,12 +1,16 @@
 """A judge behind an endpoint that speaks OpenAI's chat protocol, through the official client."""
 
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tasks.base import Message
 from tasks.errors import DataError
 from tasks.judges.config import OPENAI, JudgeConfig
+
+_MOST_BYTES = 2**24
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ def endpoint(config: JudgeConfig) -> Complete:
     """Return the function that asks the endpoint.
 
     The client waits and tries again on time-outs, broken connections, 429 and 5xx, as long as
-    `config.retries` allows.
+    `config.retries` allows. `config.timeout_s` bounds the wait for the next byte, and for the whole body of
+    an answer.
 
     Raises
     ------
@@ -50,6 +55,7 @@ def endpoint(config: JudgeConfig) -> Complete:
         base_url=config.url,
         timeout=config.timeout_s,
         max_retries=config.retries,
+        http_client=openai.DefaultHttpxClient(event_hooks={"response": [_bounded(config.timeout_s)]}),
     )
 
     def complete(messages: list[Message]) -> Reply:
@@ -68,6 +74,8 @@ def endpoint(config: JudgeConfig) -> Complete:
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             # Every other request would end the same way.
             raise DataError(f"the judge refuses: {_said(error, key)}") from None
+        except JudgeUnreachableError:
+            raise
         except (openai.OpenAIError, ValueError, AttributeError, IndexError, TypeError) as error:
             # What no server should send fails in the client in many ways.
             raise JudgeUnreachableError(_said(error, key)) from None
@@ -77,6 +85,30 @@ def endpoint(config: JudgeConfig) -> Complete:
         return Reply(text, *usage)
 
     return complete
+
+
+def _bounded(seconds: float) -> Callable[[Any], None]:
+    """An event hook of the client's httpx: a body that takes longer, or does not end, is given up.
+
+    The client bounds single reads alone.
+    """
+
+    def hook(response: Any) -> None:
+        read, end = response.iter_raw, time.monotonic() + seconds
+
+        def iter_raw(*args: Any, **kwargs: Any) -> Iterator[bytes]:
+            size = 0
+            for part in read(*args, **kwargs):
+                size += len(part)
+                if time.monotonic() > end:
+                    raise JudgeUnreachableError(f"its answer was not whole after {seconds:g} s")
+                if size > _MOST_BYTES:
+                    raise JudgeUnreachableError(f"its answer has more than {_MOST_BYTES} bytes")
+                yield part
+
+        response.iter_raw = iter_raw
+
+    return hook
 
 
 def _count(usage: object, side: str) -> int | None:
@@ -90,6 +122,8 @@ def _said(error: Exception, key: str) -> str:
     # The client repeats `error.message` alone; many servers say why in `detail`, or in `error` itself.
     body = getattr(error, "body", None)
     detail = body.get("detail") if isinstance(body, Mapping) else body
-    why = f" - {detail}" if isinstance(detail, str) else ""
+    # What kept it from being heard it hides in the cause.
+    cause = error.__cause__ if type(error).__name__ == "APIConnectionError" else None
+    why = f" - {detail or cause}" if isinstance(detail, str) or cause else ""
     line = " ".join(f"{error}{why}".split()) or type(error).__name__
     return (line.replace(key, "***") if key else line)[:200]

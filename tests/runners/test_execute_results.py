@@ -11,7 +11,7 @@ import yaml
 from bench import rows_of, untimed
 
 from runners.errors import RunError
-from runners.execute import Finished
+from runners.execute import Finished, finished_before
 from runners.schema import METRICS, SAMPLES, metrics_record
 from runners.storage import RunFolder
 from runners.wandb_logger import Destination
@@ -252,3 +252,22 @@ def test_weights_and_biases_gets_its_settings_by_name(bench, monkeypatch):
     assert to == Destination("offline", "mine", "ours")
     assert (metrics, folder, len(rows)) == (finished.metrics, finished.folder, 1)
     assert config["method"] == {"name": "full"}
+
+
+def test_a_run_of_which_nobody_was_told_is_told_when_it_is_asked_for_again(bench, monkeypatch):
+    """Killed between the end of the run and the telling, or W&B was not there, or logged nowhere at first."""
+    told = []
+    monkeypatch.setattr("runners.wandb_logger._run_process", lambda *given: told.append(given[0]))
+    settings = ("limit=1", "max_new_tokens=4")
+    asked = ("logger=wandb", "logger.project=mine")
+    finished = bench.run(*settings)
+    job = bench.job(*settings, *asked)
+    assert told == [] and finished_before(bench.job(*settings)) and finished_before(job) is None
+    again = bench.run(*settings, *asked)
+    assert not again.fresh and len(told) == 1
+    assert finished_before(job) == finished.folder
+    bench.run(*settings, *asked)
+    assert len(told) == 1
+    message = json.loads(told[0])
+    assert message["project"] == "mine" and message["config"]["method"]["name"] == "full"
+    assert message["summary"]["examples"] == 1 and len(message["examples"]["data"]) == 1

@@ -159,6 +159,17 @@ class Server:
                     self.wfile.write(b'{"id": "x", "cho')
                     self.close_connection = True
                     return
+                if what == "drip":
+                    self.send_response(200)
+                    self.send_header("Content-Length", "1000")
+                    self.end_headers()
+                    while not server.released.wait(0.02):
+                        try:
+                            self.wfile.write(b" ")
+                        except OSError:
+                            break
+                    self.close_connection = True
+                    return
                 if what == "hang":
                     server.released.wait(10)
                     self.close_connection = True
@@ -265,10 +276,18 @@ def test_the_reason_is_told_wherever_a_server_puts_it(server: Server, body: dict
         endpoint(config(server, retries=0))(ASKED)
 
 
-def test_a_server_that_hangs(server: Server) -> None:
-    server.plan = ["hang"]
-    with pytest.raises(JudgeUnreachableError, match="timed out"):
+@pytest.mark.parametrize("how", ["hang", "drip"])
+def test_a_server_that_hangs_or_sends_byte_after_byte(server: Server, how: str) -> None:
+    server.plan = [how]
+    with pytest.raises(JudgeUnreachableError, match=r"timed out|not whole after 0.2 s"):
         endpoint(config(server, retries=0, timeout_s=0.2))(ASKED)
+
+
+def test_an_answer_without_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.judges.endpoint._MOST_BYTES", 100_000)
+    server.plan = [answering("x" * 200_000)]
+    with pytest.raises(JudgeUnreachableError, match="more than 100000 bytes"):
+        endpoint(config(server, retries=0))(ASKED)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

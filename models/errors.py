@@ -28,9 +28,9 @@ def readable(what: str) -> Iterator[None]:
     except ModelError:
         raise
     # ImportError: a tokenizer of a kind that is not installed. RuntimeError: shapes that disagree with the
-    # config, nesting without end, or a model that does not fit the device.
+    # config, nesting without end, or a model that does not fit the device. AssertionError: torch's, of sizes.
     except (
         *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError),
-        *(ImportError, RuntimeError, MemoryError, SafetensorError, StrictDataclassError),
+        *(ImportError, RuntimeError, MemoryError, AssertionError, SafetensorError, StrictDataclassError),
     ) as error:
         raise ModelError(f"{what}: {first_line(error)}") from error

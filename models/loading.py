@@ -3,7 +3,6 @@
 import ctypes
 import hashlib
 import importlib.util
-import json
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from models.compat import attention_implementation, complete_model
+from models.description import check_files, described
 from models.devices import Part, spread
 from models.dtypes import resolve_dtype
 from models.errors import ModelError, first_line, readable
@@ -97,6 +97,45 @@ class LoadedModel:
     tokenizer: Any
     eos: frozenset[int]
     revision: str | None
+
+    def rendered(self, messages: list[Any]) -> str | None:
+        """A chat by the model's template, up to where its answer begins; None: it has no template.
+
+        Raises
+        ------
+        ModelError
+            The template is broken, or does not take such messages.
+        """
+        from jinja2 import TemplateError
+
+        if not self.tokenizer.chat_template:
+            return None
+        try:
+            with readable("the model's chat template fails"):
+                text: str = self.tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=True
+                )
+        except TemplateError as error:
+            raise ModelError(f"the model's chat template fails: {first_line(error)}") from error
+        return text
+
+    def ids_of(self, text: str, special: bool) -> list[int]:
+        """Token ids of a text, with or without the special tokens that the tokenizer adds.
+
+        Raises
+        ------
+        ModelError
+            The tokenizer fails, or has tokens that the model has not.
+        """
+        with readable("the model's tokenizer fails"):
+            # Quiet: whoever asks says in his own words that a text is too long.
+            ids: list[int] = self.tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
+        if max(ids, default=0) >= self.stack.vocabulary:
+            raise ModelError(
+                f"the tokenizer does not belong to the model: it has a token {max(ids)}, and the model has "
+                f"{self.stack.vocabulary}"
+            )
+        return ids
 
 
 def resolve_device(name: str) -> torch.device:
@@ -191,7 +230,7 @@ def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: E
     ModelError
         In one line: what is missing, unreadable or unsupported.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -203,15 +242,11 @@ def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: E
         local = converted(local)
     source = str(local) if local is not None else config.path
     if local is not None:
-        _check_json(local)
+        check_files(local)
     common = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
-    unloadable = f"model {config.path} cannot be loaded"
-    with readable(unloadable):
-        hf_config = AutoConfig.from_pretrained(source, **common)
-        text_config = hf_config.get_text_config()
-    _refuse_quantised(hf_config, config.path)
     # Before the weights: an unsupported family should not cost a download.
-    family_of(text_config)
+    text_config = described(source, config.path, **common)
+    unloadable = f"model {config.path} cannot be loaded"
     with readable(unloadable):
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
         model = complete_model(
@@ -253,34 +288,6 @@ def _spread(model: Any, devices: list[torch.device]) -> list[Part]:
     return spread(model, attrgetter(family.layers)(model), devices)
 
 
-def _check_json(folder: Path) -> None:
-    """Refuse descriptions that are no JSON objects, which transformers takes for what they should be."""
-    for name in (
-        *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
-        "model.safetensors.index.json",
-    ):
-        try:
-            content = json.loads((folder / name).read_bytes())
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, RecursionError) as error:
-            raise ModelError(f"{folder / name} cannot be read as JSON; fetch it again") from error
-        if not isinstance(content, dict):
-            raise ModelError(f"{folder / name} holds no JSON object; fetch it again")
-
-
-def _refuse_quantised(config: Any, path: str) -> None:
-    """Refuse weights that sub-layers would have to multiply by kernels of their own."""
-    quantised = getattr(config, "quantization_config", None)
-    if quantised is not None:
-        plain = quantised if isinstance(quantised, dict) else vars(quantised)
-        method = plain.get("quant_method", "of an unknown kind")
-        raise ModelError(
-            f"model {path}: quantised weights ({method}) are not supported; give the original weights, or a "
-            ".gguf file, which is converted"
-        )
-
-
 def compiled_stack(model: Any, layer: str = "auto") -> Stack:
     """A model opened into compiled sub-layers: programs on a CPU, CUDA graphs on a GPU."""
     if model.device.type == "cuda":
@@ -312,4 +319,7 @@ def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     """Tokens that end an answer, by the generation config and the tokenizer."""
     configured = model.generation_config.eos_token_id
     tokens = configured if isinstance(configured, list) else [configured]
-    return frozenset(token for token in [*tokens, tokenizer.eos_token_id] if token is not None)
+    named = [token for token in [*tokens, tokenizer.eos_token_id] if token is not None]
+    if wrong := [token for token in named if type(token) is not int]:
+        raise ModelError(f"eos_token_id={wrong[0]!r} in generation_config.json must be the number of a token")
+    return frozenset(named)

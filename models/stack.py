@@ -67,7 +67,7 @@ class Stack:
         self.config = config
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
-        self._embed: nn.Module = model.get_input_embeddings()
+        self._embed: Any = model.get_input_embeddings()
         self._head: nn.Linear = model.get_output_embeddings()
 
         def module_at(path: str | None) -> Any:
@@ -184,6 +184,11 @@ class Stack:
             places = step.positions + getattr(self._positions, "offset", 0)
             hidden = hidden + nn.functional.embedding(places, self._positions.weight)
         return hidden
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that it can be given."""
+        return len(self._embed.weight)
 
     @property
     def head_weight(self) -> Tensor:

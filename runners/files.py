@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Iterator
 from io import RawIOBase
 from logging import getLogger
@@ -13,6 +14,8 @@ from filelock import FileLock, Timeout
 from runners.errors import RunError
 
 TEMPORARY_SUFFIX = ".partial"
+# No write takes so long: where several processes write, what is older was left by one that is dead.
+DEAD_S = 3600.0
 _log = getLogger(__name__)
 
 
@@ -99,11 +102,21 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def remove_stale_temporaries(folder: Path) -> None:
-    """Remove what a killed process left of a `write_bytes`; only for the one process that may write here."""
+def remove_stale_temporaries(folder: Path, idle_s: float = 0.0) -> None:
+    """Remove what a killed process left of a `write_bytes`.
+
+    Parameters
+    ----------
+    folder
+    idle_s
+        Leave alone what has been touched in so many seconds. 0 is for the one process that may write here.
+    """
     with explained("clean", folder):
         for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-            leftover.unlink(missing_ok=True)
+            # Gone: another process cleans too.
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - leftover.stat().st_mtime >= idle_s:
+                    leftover.unlink()
 
 
 def sync_folder(folder: Path) -> None:

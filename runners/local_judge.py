@@ -25,11 +25,10 @@ def local_judge(config: JudgeConfig) -> Complete:
     context = getattr(model.stack.config, "max_position_embeddings", None)
 
     def complete(messages: list[Message]) -> Reply:
-        if not model.tokenizer.chat_template:
+        text = model.rendered(_merged(messages))
+        if text is None:
             raise JudgeUnreachableError(f"{config.model} has no chat template")
-        ids = model.tokenizer.apply_chat_template(
-            _merged(messages), add_generation_prompt=True, return_tensors="pt", return_dict=False
-        ).to(model.stack.device)
+        ids = torch.tensor([model.ids_of(text, special=False)], device=model.stack.device)
         if context is not None and ids.shape[1] + config.max_tokens > context:
             raise JudgeUnreachableError(f"a question has {ids.shape[1]} tokens; the context is {context}")
         sampling = {"temperature": config.temperature} if config.temperature else {}
@@ -43,8 +42,8 @@ def local_judge(config: JudgeConfig) -> Complete:
                 pad_token_id=min(model.eos, default=0),
                 **sampling,
             )[0, ids.shape[1] :]
-        text: str = model.tokenizer.decode(output, skip_special_tokens=True)
-        return Reply(text, ids.shape[1], len(output))
+        said: str = model.tokenizer.decode(output, skip_special_tokens=True)
+        return Reply(said, ids.shape[1], len(output))
 
     return complete
 

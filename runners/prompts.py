@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from models.loading import LoadedModel
 from runners.errors import RunError
@@ -65,7 +64,7 @@ class PromptEncoder:
     """
 
     def __init__(self, model: LoadedModel, settings: Settings, max_new_tokens: int):
-        self._tokenizer: Any = model.tokenizer
+        self._model = model
         context = getattr(model.stack.config, "max_position_embeddings", None)
         room = None if context is None else context - max_new_tokens
         if room is not None and room < 1:
@@ -98,7 +97,7 @@ class PromptEncoder:
         cut = None if isinstance(prompt, str) else self._shortened(prompt, len(whole.ids) - self._limit)
         if cut is None:
             ids = whole.ids[-self._limit :]
-            return Prompt(self._tokenizer.decode(ids), ids, True)
+            return Prompt(self._model.tokenizer.decode(ids), ids, True)
         return Prompt(cut.text, cut.ids, True)
 
     def first(self, task: Task, example: Example) -> Prompt:
@@ -121,26 +120,22 @@ class PromptEncoder:
 
     def _rendered(self, prompt: list[Message] | str) -> Prompt:
         if isinstance(prompt, str):
-            return Prompt(prompt, self._tokenizer(prompt, verbose=False)["input_ids"], False)
-        if not self._tokenizer.chat_template:
+            return Prompt(prompt, self._model.ids_of(prompt, special=True), False)
+        text = self._model.rendered(prompt)
+        if text is None:
             raise RunError("the model has no chat template; use a few-shot prompt (task.prompt=fewshot)")
-        text = self._tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-        # The template has written every special token itself. Quiet: too long a prompt is our error.
-        return Prompt(
-            text, self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], False
-        )
+        # The template has written every special token itself.
+        return Prompt(text, self._model.ids_of(text, special=False), False)
 
     def _shortened(self, messages: list[Message], excess: int) -> Prompt | None:
         """The conversation without the end of its longest message: the instruction before an article stays,
         and so do the marks of the turns. None if that message is not long enough."""
         longest = max(range(len(messages)), key=lambda place: len(messages[place]["content"]))
-        ids = self._tokenizer(messages[longest]["content"], add_special_tokens=False, verbose=False)[
-            "input_ids"
-        ]
+        ids = self._model.ids_of(messages[longest]["content"], special=False)
         assert self._limit is not None
         while 0 < excess < len(ids):
             ids = ids[:-excess]
-            shorter = {**messages[longest], "content": self._tokenizer.decode(ids).rstrip("\ufffd")}
+            shorter = {**messages[longest], "content": self._model.tokenizer.decode(ids).rstrip("\ufffd")}
             cut = self._rendered([*messages[:longest], shorter, *messages[longest + 1 :]])
             excess = len(cut.ids) - self._limit
             if excess <= 0:

@@ -168,6 +168,16 @@ def test_the_same_jobs_are_the_same_study_with_labels_of_what_differs(tmp_path):
     ]
 
 
+def test_what_killed_processes_left_in_a_study_goes_and_what_others_are_writing_stays(study):
+    one = study(["limit=1"])
+    dead, busy = (one.folder / f".1.json.{number}.partial" for number in (1, 2))
+    for path in (dead, busy):
+        path.touch()
+    os.utime(dead, (0, 0))
+    assert study(["limit=1"]).folder == one.folder
+    assert not dead.exists() and busy.exists()
+
+
 @pytest.mark.parametrize(
     ("words", "group"),
     [(["+experiment=demo"], "demo"), ([], None), (["+experiment=demo", "logger.group=mine"], "mine")],

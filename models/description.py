@@ -1,0 +1,88 @@
+"""What a model's folder says of it, read before its weights and believed only as far as it makes sense."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from models.errors import ModelError, readable
+from models.families import family_of
+
+_FILES = (
+    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
+    "model.safetensors.index.json",
+)
+# What transformers builds one by one, for hours if a number is absurd; and what no other number exceeds.
+_COUNTED = re.compile(r"num_\w+|n_layers?|n_heads?")
+_MOST_COUNTED, _MOST = 10_000, 2**31
+
+
+def check_files(folder: Path) -> None:
+    """Refuse descriptions that are no JSON objects, which transformers takes for what they should be.
+
+    Raises
+    ------
+    ModelError
+    """
+    for name in _FILES:
+        try:
+            content = json.loads((folder / name).read_bytes())
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelError(f"{folder / name} cannot be read as JSON; fetch it again") from error
+        if not isinstance(content, dict):
+            raise ModelError(f"{folder / name} holds no JSON object; fetch it again")
+
+
+def described(source: str, called: str, **common: Any) -> Any:
+    """The config of the part that decodes text, of a family that is known and with weights that can be used.
+
+    Parameters
+    ----------
+    source
+        A folder, or a name of the hub.
+    called
+        What the user calls it.
+    common
+        Options of `from_pretrained`.
+
+    Raises
+    ------
+    ModelError
+    """
+    from transformers import AutoConfig, PretrainedConfig
+
+    unloadable = f"model {called} cannot be loaded"
+    with readable(unloadable):
+        # Before a config is made of it, which takes counts at their word.
+        _check_numbers(PretrainedConfig.get_config_dict(source, **common)[0], called)
+        config = AutoConfig.from_pretrained(source, **common)
+        text_config = config.get_text_config()
+    if not isinstance(text_config, PretrainedConfig):
+        raise ModelError(f"{unloadable}: its text_config describes no model")
+    if text_config.is_encoder_decoder:
+        raise ModelError(f"{unloadable}: encoder-decoder models are not supported")
+    _refuse_quantised(config, called)
+    family_of(text_config)
+    return text_config
+
+
+def _check_numbers(plain: dict[str, Any], called: str) -> None:
+    for key, value in plain.items():
+        if isinstance(value, dict):
+            _check_numbers(value, called)
+        elif isinstance(value, int) and abs(value) >= (_MOST_COUNTED if _COUNTED.fullmatch(key) else _MOST):
+            raise ModelError(f"model {called}: {key}={str(value)[:20]} is more than any model has")
+
+
+def _refuse_quantised(config: Any, called: str) -> None:
+    """Refuse weights that sub-layers would have to multiply by kernels of their own."""
+    quantised = getattr(config, "quantization_config", None)
+    if quantised is not None:
+        plain = quantised if isinstance(quantised, dict) else vars(quantised)
+        method = plain.get("quant_method", "of an unknown kind")
+        raise ModelError(
+            f"model {called}: quantised weights ({method}) are not supported; give the original weights, or "
+            "a .gguf file, which is converted"
+        )

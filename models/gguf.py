@@ -7,6 +7,7 @@ import struct
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -18,7 +19,9 @@ from models.families import family_of
 from models.gguf_header import check_header
 
 # Part of the cache key: raised when a conversion writes something else than before.
-_FORMAT = 1
+_FORMAT = 2
+# By the names of a tokenizer's tokens, those of a GGUF's numbers.
+_SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 
 
 def file_sha256(path: Path) -> str:
@@ -66,7 +69,7 @@ def converted(file: Path) -> Path:
 
 
 def _convert(file: Path, folder: Path) -> None:
-    _check_complete(file)
+    special = _special_tokens(_reader(file))
     from transformers import AutoConfig, AutoTokenizer
 
     with readable(f"{file} cannot be converted"):
@@ -84,23 +87,36 @@ def _convert(file: Path, folder: Path) -> None:
         with readable(f"{file} cannot be converted"):
             model = complete_model(file.parent, config=config, dtype=torch.float32, **gguf_arguments(file))
             tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+            # transformers 5.17 takes the first token of a text for its last.
+            for name, number in special.items():
+                setattr(tokenizer, f"{name}_token", tokenizer.convert_ids_to_tokens(number))
+            # A tidying for other kinds of tokenizers; some releases ask for it, and warn that they will not.
+            tokenizer.clean_up_tokenization_spaces = False
         model.save_pretrained(target)
         tokenizer.save_pretrained(target)
         shutil.move(target, folder)
 
 
-def _check_complete(file: Path) -> None:
-    """Refuse a file that ends before its tensors do, which the converter would report as a bug of its own."""
+def _reader(file: Path) -> Any:
+    """The reader of a file, unless that ends before its tensors do, which the converter would report as a bug
+    of its own."""
     from gguf import GGUFReader
 
     check_header(file)
     size = file.stat().st_size
     try:
-        tensors = GGUFReader(file).tensors
-        end = max(tensor.data_offset + tensor.n_bytes for tensor in tensors)
+        reader = GGUFReader(file)
+        end = max(tensor.data_offset + tensor.n_bytes for tensor in reader.tensors)
     except (ValueError, IndexError, KeyError, UnicodeDecodeError, OverflowError, MemoryError) as error:
         raise ModelError(
             f"{file} is truncated or damaged ({size:,} bytes): {error}".splitlines()[0]
         ) from error
     if end > size:
         raise ModelError(f"{file} is truncated: it has {size:,} bytes of {int(end):,}; fetch it again")
+    return reader
+
+
+def _special_tokens(reader: Any) -> dict[str, int]:
+    """Numbers of the special tokens that a GGUF names, by a tokenizer's names for them."""
+    fields = {name: reader.get_field(f"tokenizer.ggml.{known}_token_id") for name, known in _SPECIAL.items()}
+    return {name: int(field.contents()) for name, field in fields.items() if field is not None}

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 import yaml
-from tqdm import tqdm
 
 from methods.full import Full
 from methods.shared.method import Method
 from methods.shared.registry import method_class
 from models.loading import LoadedModel, load_model, model_revision
 from runners import identity, resources
+from runners.bars import Bar
 from runners.columns import Rows, quotient, total
 from runners.decoding import Decoding
 from runners.entailment import check_entailment, give_entailment
@@ -298,7 +298,7 @@ class Execution:
         """Answer every batch that is not done yet; each is on disk before the next begins."""
         size = self.job.settings.batch_size
         seconds, tokens = 0.0, 0
-        bar = tqdm(total=len(self.examples), initial=len(done), disable=None, unit="example", leave=False)
+        bar = Bar(len(self.examples), "example", initial=len(done))
         with contextlib.closing(bar):
             bar.set_description(self.job.method_name)
             for number, part in enumerate(batches(self.examples, size)):

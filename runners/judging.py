@@ -9,8 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from tqdm import tqdm
-
+from runners.bars import Bar
 from runners.errors import RunError
 from runners.identity import digest
 from runners.judge_metrics import grades_by_part, judge_metrics
@@ -164,7 +163,7 @@ def _ask_all(
     session = _Session(complete or _judge(config), store, patience)
     with (
         ThreadPoolExecutor(workers) as pool,
-        tqdm(total=len(missing), disable=None, unit="verdict", leave=False, desc="judge") as bar,
+        Bar(len(missing), "verdict") as bar,
     ):
         futures = [pool.submit(session.ask, one) for one in missing.values()]
         try:

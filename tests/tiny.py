@@ -26,6 +26,7 @@ from transformers import (
 from methods.shared.method import Method
 from methods.shared.registry import method_class
 from models.batch import Batch
+from models.compat import attention_implementation
 from models.counters import ATTENTION, FFN
 from models.sampling import Sampler, generator
 from models.stack import Stack
@@ -97,7 +98,9 @@ DISTINCT = ("llama", "qwen2_window", "gpt_neox")
 def tiny_model(name: str, dtype: torch.dtype = torch.float32, layers: int = LAYERS) -> Any:
     """The same random weights at every call; norms and biases too, so that none can be mixed up unseen."""
     torch.manual_seed(sum(map(ord, name)))
-    model = AutoModelForCausalLM.from_config(CONFIGS[name](num_hidden_layers=layers))
+    config = CONFIGS[name](num_hidden_layers=layers)
+    # As `load_model` does; left to itself, some releases compute Gemma-2 without its caps.
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention_implementation(config))
     for path, parameter in model.named_parameters():
         if path.endswith("bias"):
             parameter.data.normal_(0, 0.1)

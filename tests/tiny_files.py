@@ -16,7 +16,7 @@ from tiny import VOCABULARY, tiny_model
 WORDS = ["<unk>", "<s>", "</s>"] + [f"word{i}" for i in range(VOCABULARY - 3)]
 # Of the GGUF's byte-pair tokenizer: bytes as GPT-2 writes them, and what its one merge makes of two.
 BYTES = [chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 256))]
-PAIRS = ["<unk>", "<s>", "</s>", "ab", *BYTES]
+PAIRS = ["<unk>", "<s>", "</s>", "ab", "cd", *BYTES]
 PAIRS += [f"unused{i}" for i in range(VOCABULARY - len(PAIRS))]
 
 
@@ -54,7 +54,8 @@ def write_gguf(file: Path, architecture: str = "llama") -> Any:
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(PAIRS)
     writer.add_token_types([3, 3, 3] + [1] * (VOCABULARY - 3))
-    writer.add_token_merges(["a b"])
+    writer.add_token_merges(["a b", "c d"])
+    writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     for name, tensor in [
         ("token_embd.weight", state["model.embed_tokens.weight"]),

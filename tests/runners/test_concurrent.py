@@ -10,6 +10,7 @@ from faults import RAN, REFUSED, ended, forked, the_run
 
 from models import gguf
 from models.gguf import converted
+from runners.bars import Bar
 from runners.pair import Pair
 from runners.storage import RunFolder, find_runs
 from runners.verdict_store import VerdictStore
@@ -122,6 +123,21 @@ def test_eight_processes_that_add_to_one_verdict_file(own_cache):
     for number in range(160):
         reply = store.get(asked(number))
         assert reply is not None and reply.text == "x" * 9000 + str(number)
+
+
+def test_a_process_killed_while_it_draws_holds_up_nobody(bench):
+    bench.run(*RUN, "seed=1")
+
+    def drawing():
+        Bar.get_lock().acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def running():
+        signal.alarm(20)
+        bench.run(*RUN)
+
+    assert ended(forked(drawing)) == -signal.SIGKILL
+    assert ended(forked(running)) == RAN
 
 
 def test_locks_are_per_run(tmp_path):

@@ -11,6 +11,7 @@ from faults import RAN, REFUSED, ended, forked, the_run
 from models import gguf
 from models.gguf import converted
 from runners.bars import Bar
+from runners.execute import Execution
 from runners.pair import Pair
 from runners.storage import RunFolder, find_runs
 from runners.verdict_store import VerdictStore
@@ -35,9 +36,17 @@ def test_eight_runs_into_one_results_folder(bench, tmp_path):
     assert not list(bench.results.rglob("*.partial")) and not list(bench.results.rglob("journal.jsonl"))
 
 
-def test_eight_processes_on_one_run(bench, tmp_path, capfd):
+def test_eight_processes_on_one_run(bench, tmp_path, capfd, monkeypatch):
     alone = bench.rows(*RUN, f"results_dir={tmp_path / 'alone'}")
     capfd.readouterr()
+    ask, log = Pair.rows, tmp_path / "answered"
+
+    def logged(pair, examples, number):
+        with log.open("ab", buffering=0) as lines:
+            lines.write(b"one\n" * len(examples))
+        return ask(pair, examples, number)
+
+    monkeypatch.setattr(Pair, "rows", logged)
     children = [forked(lambda: bench.run(*RUN)) for _ in EIGHT]
     statuses = [ended(child) for child in children]
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
@@ -45,7 +54,20 @@ def test_eight_processes_on_one_run(bench, tmp_path, capfd):
     assert len(said) == statuses.count(REFUSED)
     assert all(line.endswith("is being written by another process") for line in said)
     assert [untimed(row) for row in the_run(bench).read_rows()] == [untimed(row) for row in alone]
+    assert log.read_bytes() == b"one\n" * 3
     assert not list(bench.results.rglob("*.partial"))
+
+
+def test_a_run_that_another_process_finishes_while_the_model_is_loading(bench, monkeypatch):
+    begin, others = Execution.__init__, [lambda: bench.run(*RUN)]
+
+    def slowly(execution, *given):
+        begin(execution, *given)
+        if others:
+            assert ended(forked(others.pop())) == RAN
+
+    monkeypatch.setattr(Execution, "__init__", slowly)
+    assert not bench.run(*RUN).fresh
 
 
 def test_a_run_whose_holder_was_killed_is_taken_over(bench, monkeypatch):

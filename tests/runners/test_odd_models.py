@@ -1,5 +1,7 @@
 """Models that are broken, too large, or unlike most: a right answer or a clear line, never silent garbage."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from bench import rows_of
@@ -9,6 +11,7 @@ from models.errors import ModelError
 from models.sampling import Sampler, best_tokens, generator
 from runners.decoding import Decoding
 from runners.errors import RunError
+from runners.halving import fitted_rows
 from runners.pair import Pair
 from runners.verdict import sentences
 
@@ -95,6 +98,22 @@ def test_a_batch_that_does_not_fit_is_halved_once_and_told(bench, monkeypatch, e
     rows = bench.rows(*settings, "seed=1")
     assert {row["example_id"]: row["output_ids"] for row in rows} == wanted
     assert sorted(row["batch"] for row in rows) == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_method_that_learns_forgets_a_batch_that_did_not_fit():
+    learned = []
+    method = SimpleNamespace(
+        state=lambda: list(learned), load_state=lambda state: learned.__setitem__(slice(None), state)
+    )
+
+    def rows(examples, number):
+        learned.extend(examples)
+        if len(examples) > 1:
+            raise MemoryError
+        return [{"example": example} for example in examples]
+
+    fitted = fitted_rows(SimpleNamespace(method=method, rows=rows), ["a", "b"], 0)
+    assert fitted.halved and learned == ["a", "b"]
 
 
 def memory_for(monkeypatch, most, error):

@@ -201,6 +201,28 @@ def test_a_failed_write_keeps_the_old_file_and_no_temporary(run, monkeypatch, br
     assert names(run) == before and (run.path / "config.yaml").read_text() == "seed: 0\n"
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="descriptors have no names here")
+def test_what_is_told_to_be_safe_is_on_disk(run, monkeypatch):
+    """The content before its name, and the name too: what a loss of power would take is not there yet."""
+    done = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor):
+        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", lambda old, new: (done.append("renamed"), replace(old, new)))
+    run.append({"n": 1})
+    assert done == ["journal.jsonl", run.run_id]
+    done.clear()
+    run.append({"n": 2})
+    assert done == ["journal.jsonl"]
+    done.clear()
+    run.write_text("config.yaml", "seed: 1\n")
+    assert done == [f".config.yaml.{os.getpid()}.partial", "renamed", run.run_id]
+
+
 def test_an_interrupt_leaves_no_temporary(run, monkeypatch):
     before = names(run)
 

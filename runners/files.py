@@ -3,7 +3,8 @@
 import contextlib
 import errno
 import os
-import time
+import re
+import socket
 from collections.abc import Iterator
 from io import RawIOBase
 from logging import getLogger
@@ -14,8 +15,6 @@ from filelock import FileLock, Timeout
 from runners.errors import RunError
 
 TEMPORARY_SUFFIX = ".partial"
-# No write takes so long: where several processes write, what is older was left by one that is dead.
-DEAD_S = 3600.0
 _log = getLogger(__name__)
 
 
@@ -82,7 +81,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         The file cannot be written (no permission, disk full, folder gone). The old file is untouched.
     """
     # In the same folder, because a rename is atomic only within one file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    temporary = _temporary(path)
     with explained("write", path):
         try:
             with open(temporary, "wb") as file:
@@ -97,26 +96,42 @@ def write_bytes(path: Path, content: bytes) -> None:
         sync_folder(path.parent)
 
 
+def _temporary(path: Path) -> Path:
+    """A name that tells its writer."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}{TEMPORARY_SUFFIX}")
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` in UTF-8 in one step; half of a surrogate pair is written as an escape."""
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def remove_stale_temporaries(folder: Path, idle_s: float = 0.0) -> None:
+def remove_temporaries(folder: Path, of_the_living: bool = False) -> None:
     """Remove what a killed process left of a `write_bytes`.
 
     Parameters
     ----------
     folder
-    idle_s
-        Leave alone what has been touched in so many seconds. 0 is for the one process that may write here.
+    of_the_living
+        Also what processes that live, or are on other machines, may be writing: for the one process that may
+        write here.
     """
+    here = re.compile(rf"\..*\.{re.escape(socket.gethostname())}\.(\d+){re.escape(TEMPORARY_SUFFIX)}")
     with explained("clean", folder):
         for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-            # Gone: another process cleans too.
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - leftover.stat().st_mtime >= idle_s:
-                    leftover.unlink()
+            writer = here.fullmatch(leftover.name)
+            if of_the_living or (writer and not _lives(int(writer[1]))):
+                leftover.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def sync_folder(folder: Path) -> None:

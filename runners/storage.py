@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runners.errors import RunError
-from runners.files import explained, held, remove_stale_temporaries, sync_folder, write_bytes, write_text
+from runners.files import explained, held, remove_temporaries, sync_folder, write_bytes, write_text
 from runners.journal import Journal
 from runners.schema import metrics_json, metrics_record, read_samples, sample_rows, samples_table
 
@@ -62,7 +62,7 @@ class RunFolder:
         path = self.root / ".locks" / f"{self.run_id}.lock"
         with held(path, f"run {self.run_id} is being written by another process", wait):
             if self.path.is_dir():
-                remove_stale_temporaries(self.path)
+                remove_temporaries(self.path, of_the_living=True)
             yield
 
     def is_done(self) -> bool:

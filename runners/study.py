@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runners.errors import RunError
-from runners.files import DEAD_S, explained, remove_stale_temporaries, write_text
+from runners.files import explained, remove_temporaries, write_text
 
 # In the order in which they are counted.
 STATES = ("finished", "finished before", "failed", "interrupted", "running", "waiting")
@@ -142,7 +142,7 @@ def _folder(root: Path, text: str) -> Path:
     folder = root / hashlib.sha256(text.encode()).hexdigest()[:8]
     with explained("create", folder):
         folder.mkdir(parents=True, exist_ok=True)
-    remove_stale_temporaries(folder, DEAD_S)
+    remove_temporaries(folder)
     return folder
 
 

@@ -15,7 +15,7 @@ from models.counters import ATTENTION, FFN
 from models.prefix import Prefix
 from runners.decoding import Decoding
 from runners.errors import RunError
-from runners.files import DEAD_S, explained, remove_stale_temporaries, write_text
+from runners.files import explained, remove_temporaries, write_text
 from runners.halving import told_if_too_large
 from runners.prompts import Prompt
 
@@ -225,6 +225,6 @@ def cached(key: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[s
     result = compute()
     with explained("create", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale_temporaries(path.parent, DEAD_S)
+    remove_temporaries(path.parent)
     write_text(path, json.dumps(result))
     return result

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from models import gguf
 from models.cache_folder import cache_root
@@ -61,6 +62,23 @@ def test_the_copy_is_the_model(tiny_gguf):
     assert folder.parent == cache_root() / "models" and (folder / "model.safetensors").is_file()
     left = {path.name for path in folder.parent.iterdir()} - {folder.name, f"{folder.name}.lock"}
     assert not left, f"nothing but the copy is left behind: {left}"
+
+
+def test_the_special_tokens_are_those_that_the_file_names(tiny_gguf, monkeypatch):
+    """Also where transformers reads others: 5.17 ends answers with the token that begins them."""
+    file, _ = tiny_gguf
+    read = AutoTokenizer.from_pretrained
+
+    def misled(*given, **options):
+        tokenizer = read(*given, **options)
+        if "gguf_file" in options:
+            tokenizer.eos_token = tokenizer.bos_token
+        return tokenizer
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", misled)
+    tokenizer = load(file).tokenizer
+    assert (tokenizer.bos_token, tokenizer.eos_token) == ("<s>", "</s>")
+    assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (1, 2)
 
 
 def test_converted_once_by_content(tiny_gguf, tmp_path, conversions):

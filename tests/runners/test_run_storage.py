@@ -5,6 +5,7 @@ import json
 import math
 import os
 import random
+import socket
 import struct
 
 import pyarrow as pa
@@ -220,7 +221,7 @@ def test_what_is_told_to_be_safe_is_on_disk(run, monkeypatch):
     assert done == ["journal.jsonl"]
     done.clear()
     run.write_text("config.yaml", "seed: 1\n")
-    assert done == [f".config.yaml.{os.getpid()}.partial", "renamed", run.run_id]
+    assert done == [f".config.yaml.{socket.gethostname()}.{os.getpid()}.partial", "renamed", run.run_id]
 
 
 def test_an_interrupt_leaves_no_temporary(run, monkeypatch):

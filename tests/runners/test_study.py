@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -170,12 +171,15 @@ def test_the_same_jobs_are_the_same_study_with_labels_of_what_differs(tmp_path):
 
 def test_what_killed_processes_left_in_a_study_goes_and_what_others_are_writing_stays(study):
     one = study(["limit=1"])
-    dead, busy = (one.folder / f".1.json.{number}.partial" for number in (1, 2))
-    for path in (dead, busy):
+    # No process has so large a number; number 1 runs, and nobody knows what does elsewhere.
+    dead, busy, away = (
+        one.folder / f".1.json.{writer}.partial"
+        for writer in (f"{socket.gethostname()}.99999999", f"{socket.gethostname()}.1", "elsewhere.99999999")
+    )
+    for path in (dead, busy, away):
         path.touch()
-    os.utime(dead, (0, 0))
     assert study(["limit=1"]).folder == one.folder
-    assert not dead.exists() and busy.exists()
+    assert not dead.exists() and busy.exists() and away.exists()
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,21 @@ def test_good_data_damaged(tmp_path: Path, task: str, cut: int, odd: bytes, at: 
     check(tmp_path / "data.jsonl", task)
 
 
+@settings(REPRODUCIBLE, max_examples=500)
+@given(task=st.sampled_from(TASKS), rows=st.lists(records, max_size=6))
+def test_random_rows_of_the_hub(monkeypatch: pytest.MonkeyPatch, task: str, rows: list[Any]) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: rows)
+    try:
+        loaded = registry.create(task, {"source": "hub", "dataset": "a/b", "split": "test"})
+        examples = loaded.load() + loaded.calibration()
+    except DataError as error:
+        line = str(error)
+        assert "a/b" in line and "\n" not in line and len(line) < 1500
+    else:
+        assert len(examples) <= len(rows) and all(example.example_id for example in examples)
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize(
     "content",

@@ -13,6 +13,7 @@ from runners.metrics import summarise
 from runners.reuse import stored_config
 from runners.scoring import scored
 from runners.storage import finished_run
+from runners.wandb_logger import forget
 from tasks import registry as tasks
 from tasks.base import Task
 
@@ -50,6 +51,7 @@ def rescore(path: Path, options: Mapping[str, Any] | None = None) -> dict[str, A
         metrics = summarise(rows, facts, seed=facts["seed"] or 0)
         with run.rescoring():
             run.finish(rows, metrics)
+            forget(run.path)
             # Last: it says which scoring the scores are of.
             run.write_text("config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     return metrics

@@ -118,6 +118,12 @@ def is_told(folder: Path, to: Destination) -> bool:
         return False
 
 
+def forget(folder: Path) -> None:
+    """Let a run be told again: its metrics have changed."""
+    with contextlib.suppress(OSError):
+        (folder / "wandb" / _TOLD_RUN).unlink()
+
+
 def _whom(to: Destination) -> str:
     return json.dumps([to.mode, to.entity, to.project])
 

@@ -268,6 +268,9 @@ def test_a_run_of_which_nobody_was_told_is_told_when_it_is_asked_for_again(bench
     assert finished_before(job) == finished.folder
     bench.run(*settings, *asked)
     assert len(told) == 1
+    # Other scoring, other metrics.
+    bench.run(*settings, *asked, "task.scoring=legacy_leaky")
+    assert len(told) == 2
     message = json.loads(told[0])
     assert message["project"] == "mine" and message["config"]["method"]["name"] == "full"
     assert message["summary"]["examples"] == 1 and len(message["examples"]["data"]) == 1

@@ -124,5 +124,5 @@ def _record(path: Path) -> dict[str, Any]:
 def _naming(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
         raise AnalysisError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error

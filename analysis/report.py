@@ -29,7 +29,7 @@ COLUMNS = sorted(
         *FIGURE_COLUMNS,
         *SAMPLE_COLUMNS,
         *("run_id", "task", "example_id", "category", "quality", "full_quality", "scores", "full_scores"),
-        *("collapsed", "hallucinated", "full_hallucinated"),
+        *("outcome", "full_outcome", "collapsed", "hallucinated", "full_hallucinated"),
     }
 )
 # What a report can have written besides figures.

@@ -71,7 +71,7 @@ def rotate(key: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((turned, passed), dim=-1) if passed.shape[-1] else turned
 
 
-def complete_model(source: str | Path, **arguments: Any) -> Any:
+def complete_model(source: str | Path, *, called: str, **arguments: Any) -> Any:
     """The causal LM of `from_pretrained`, if all its weights were in its files: transformers makes the others
     up at random and says so in a warning.
 
@@ -84,7 +84,7 @@ def complete_model(source: str | Path, **arguments: Any) -> Any:
     model, found = loaded
     if missing := sorted(found["missing_keys"]):
         raise ModelError(
-            f"model {source} lacks {len(missing)} of its weights, the first is {missing[0]}; fetch it again"
+            f"model {called} lacks {len(missing)} of its weights, the first is {missing[0]}; fetch it again"
         )
     return model
 

@@ -12,9 +12,12 @@ _FILES = (
     *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
     "model.safetensors.index.json",
 )
-# What transformers builds one by one, for hours if a number is absurd; and what no other number exceeds.
-_COUNTED = re.compile(r"num_\w+|n_layers?|n_heads?")
-_MOST_COUNTED, _MOST = 10_000, 2**31
+# What transformers makes one by one, for hours if a number is absurd.
+_COUNTED = re.compile(
+    r"num_(hidden_layers|layers|labels|experts|local_experts|routed_experts|attention_heads|heads)|"
+    r"n_(layers?|heads?|routed_experts)|(en|de)coder_layers"
+)
+_MOST_COUNTED = 10_000
 
 
 def check_files(folder: Path) -> None:
@@ -35,7 +38,7 @@ def check_files(folder: Path) -> None:
             raise ModelError(f"{folder / name} holds no JSON object; fetch it again")
 
 
-def described(source: str, called: str, **common: Any) -> Any:
+def described(source: str, called: str, revision: str | None, trust_remote_code: bool, **gguf: Any) -> Any:
     """The config of the part that decodes text, of a family that is known and with weights that can be used.
 
     Parameters
@@ -44,8 +47,10 @@ def described(source: str, called: str, **common: Any) -> Any:
         A folder, or a name of the hub.
     called
         What the user calls it.
-    common
-        Options of `from_pretrained`.
+    revision, trust_remote_code
+        Of the hub; of the configuration that the user has given.
+    **gguf
+        `gguf_file`: its name in the folder.
 
     Raises
     ------
@@ -55,24 +60,39 @@ def described(source: str, called: str, **common: Any) -> Any:
 
     unloadable = f"model {called} cannot be loaded"
     with readable(unloadable):
-        # Before a config is made of it, which takes counts at their word.
-        _check_numbers(PretrainedConfig.get_config_dict(source, **common)[0], called)
-        config = AutoConfig.from_pretrained(source, **common)
+        check_counts(source, called, revision=revision, **gguf)
+        config = AutoConfig.from_pretrained(
+            source, revision=revision, trust_remote_code=trust_remote_code, **gguf
+        )
         text_config = config.get_text_config()
     if not isinstance(text_config, PretrainedConfig):
         raise ModelError(f"{unloadable}: its text_config describes no model")
     if text_config.is_encoder_decoder:
         raise ModelError(f"{unloadable}: encoder-decoder models are not supported")
-    _refuse_quantised(config, called)
+    if not gguf:
+        _refuse_quantised(config, called)
     family_of(text_config)
     return text_config
 
 
-def _check_numbers(plain: dict[str, Any], called: str) -> None:
+def check_counts(source: str, called: str, **options: Any) -> None:
+    """Refuse a description with more layers, heads, labels or experts than any model has, before a config is
+    made of it, which takes them at their word.
+
+    Raises
+    ------
+    ModelError, OSError
+    """
+    from transformers import PretrainedConfig
+
+    _check_counts(PretrainedConfig.get_config_dict(source, **options)[0], called)
+
+
+def _check_counts(plain: dict[str, Any], called: str) -> None:
     for key, value in plain.items():
         if isinstance(value, dict):
-            _check_numbers(value, called)
-        elif isinstance(value, int) and abs(value) >= (_MOST_COUNTED if _COUNTED.fullmatch(key) else _MOST):
+            _check_counts(value, called)
+        elif isinstance(value, int) and value >= _MOST_COUNTED and _COUNTED.fullmatch(key):
             raise ModelError(f"model {called}: {key}={str(value)[:20]} is more than any model has")
 
 

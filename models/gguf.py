@@ -14,8 +14,8 @@ from filelock import FileLock
 
 from models.cache_folder import cache_root
 from models.compat import complete_model, gguf_arguments
+from models.description import described
 from models.errors import ModelError, readable
-from models.families import family_of
 from models.gguf_header import check_header
 
 # Part of the cache key: raised when a conversion writes something else than before.
@@ -69,29 +69,33 @@ def converted(file: Path) -> Path:
 
 
 def _convert(file: Path, folder: Path) -> None:
-    special = _special_tokens(_reader(file))
-    from transformers import AutoConfig, AutoTokenizer
+    reader = _reader(file)
+    from transformers import AutoTokenizer
 
-    with readable(f"{file} cannot be converted"):
-        config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
-        text_config = config.get_text_config()
-    # Before gigabytes are converted for nothing.
-    family_of(text_config)
     prefix = f".{folder.name}-"
     # The lock is ours, so whatever carries this prefix was left by a process that was killed.
     for stale in [path for path in folder.parent.iterdir() if path.name.startswith(prefix)]:
         shutil.rmtree(stale)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as work:
+        # Alone in a folder: transformers would also read what lies beside it.
+        alone = Path(work) / "gguf"
+        alone.mkdir()
+        (alone / file.name).symlink_to(file.absolute())
         # Into a folder of its own: save_pretrained's files are renamed together.
         target = Path(work) / folder.name
+        named = {"gguf_file": file.name}
+        # Before gigabytes are converted for nothing.
+        config = described(str(alone), str(file), None, False, **named)
         with readable(f"{file} cannot be converted"):
-            model = complete_model(file.parent, config=config, dtype=torch.float32, **gguf_arguments(file))
-            tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+            special = _special_tokens(reader)
+            arguments = {"config": config, "dtype": torch.float32, **gguf_arguments(file)}
+            model = complete_model(alone, called=str(file), **arguments)
+            tokenizer = AutoTokenizer.from_pretrained(alone, **named)
             # transformers 5.17 takes the first token of a text for its last.
             for name, number in special.items():
                 setattr(tokenizer, f"{name}_token", tokenizer.convert_ids_to_tokens(number))
-            # A tidying for other kinds of tokenizers; some releases ask for it, and warn that they will not.
-            tokenizer.clean_up_tokenization_spaces = False
+        # A tidying for other kinds of tokenizers; some releases ask for it, and warn that they will not.
+        tokenizer.clean_up_tokenization_spaces = False
         model.save_pretrained(target)
         tokenizer.save_pretrained(target)
         shutil.move(target, folder)

@@ -243,25 +243,27 @@ def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: E
     source = str(local) if local is not None else config.path
     if local is not None:
         check_files(local)
-    common = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    common: dict[str, Any] = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     # Before the weights: an unsupported family should not cost a download.
-    text_config = described(source, config.path, **common)
+    text_config = described(source, config.path, config.revision, config.trust_remote_code)
     unloadable = f"model {config.path} cannot be loaded"
     with readable(unloadable):
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
         model = complete_model(
             source,
+            called=config.path,
             dtype=torch_dtype,
             use_safetensors=True,
             attn_implementation=attention_implementation(text_config),
             **common,
         )
     model = model.eval().requires_grad_(False)
+    # Where memory runs out.
     try:
         parts = _spread(model, devices_of(engine, target))
-    except RuntimeError as error:
+        model = _owned(model)
+    except (RuntimeError, MemoryError) as error:
         raise ModelError(f"{unloadable}: {first_line(error)}") from error
-    model = _owned(model)
     if local is None:
         revision = getattr(model.config, "_commit_hash", None) or revision
     opened = compiled_stack if engine.compile else partial(Stack, parts=parts)

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from models.errors import ModelError, first_line
+from models.description import check_counts
+from models.errors import ModelError, readable
 from models.loading import locate, resolve_device
 from runners.errors import RunError
 from runners.notices import say
@@ -67,17 +68,23 @@ def entailment(path: str, device: str = "auto") -> Entailment:
 
     config, label = _config(path)
     target = resolve_device(device)
+    loaded: Any = AutoModelForSequenceClassification.from_pretrained
     try:
-        tokenizer = AutoTokenizer.from_pretrained(_source(path), trust_remote_code=False)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            _source(path),
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise _unreadable(path, error) from error
+        with readable(f"task.nli={path} cannot be loaded"):
+            tokenizer = AutoTokenizer.from_pretrained(_source(path), trust_remote_code=False)
+            model, info = loaded(
+                _source(path),
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except ModelError as error:
+        raise RunError(str(error)) from error
+    if missing := sorted(info["missing_keys"]):
+        # transformers makes them up at random.
+        raise RunError(f"task.nli={path} lacks {len(missing)} of its weights, the first is {missing[0]}")
     if tokenizer.pad_token is None:
         raise RunError(f"task.nli={path} has no padding token, which comparing texts in batches needs")
     model = model.eval().to(target)
@@ -109,9 +116,11 @@ def _config(path: str) -> tuple[Any, int]:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(_source(path), trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise _unreadable(path, error) from error
+        with readable(f"task.nli={path} cannot be loaded"):
+            check_counts(_source(path), path)
+            config = AutoConfig.from_pretrained(_source(path), trust_remote_code=False)
+    except ModelError as error:
+        raise RunError(str(error)) from error
     # Models disagree about the order of their labels, and say what it is.
     labels = {str(name).lower(): int(number) for number, name in config.id2label.items()}
     if _LABEL not in labels:
@@ -130,7 +139,3 @@ def _source(path: str) -> str:
     if local is not None and not local.is_dir():
         raise RunError(f"task.nli={path} is not there, or no folder; give a hub id or a model folder")
     return path if local is None else str(local)
-
-
-def _unreadable(path: str, error: Exception) -> RunError:
-    return RunError(f"task.nli={path} cannot be loaded: {first_line(error)}")

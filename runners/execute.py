@@ -40,7 +40,7 @@ from runners.settings import Job
 from runners.speed_metrics import decode_tokens
 from runners.stopping import StopRequest
 from runners.storage import RunFolder
-from runners.wandb_logger import Destination, is_told, log_run
+from runners.wandb_logger import Destination, is_promised, is_told, log_run, promise
 from runners.warm_up import warm_up
 from tasks import registry as tasks
 from tasks.base import Example, Task
@@ -136,8 +136,8 @@ def execute(job: Job, stop: StopRequest | None = None) -> Finished:
 
 
 def finished_before(job: Job) -> Path | None:
-    """The folder of a job for which nothing is left to do, not even scoring, judging and telling W&B, else
-    None; no model is loaded to find out.
+    """The folder of a job for which nothing is left to do, not even scoring, judging and what was promised to
+    W&B, else None; no model is loaded to find out.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def finished_before(job: Job) -> Path | None:
         As `execute`.
     """
     run = _plan(job).run
-    done = run.is_done() and not job.settings.force and is_told(run.path, Destination.of(job.logger))
+    done = run.is_done() and not job.settings.force and not is_promised(run.path)
     return run.path if done and job.judge.name == "none" and _to_rescore(run, job) is None else None
 
 
@@ -155,7 +155,10 @@ def _finished(run: RunFolder, job: Job) -> Finished:
     metrics = run.read_metrics() if asked is None else rescore(run.path, asked)
     to = Destination.of(job.logger)
     if not is_told(run.path, to):
-        log_run(stored_config(run), metrics, run.read_rows(), run.path, to)
+        with run.lock(wait=True):
+            # Another process may have told it in the meantime.
+            if not is_told(run.path, to):
+                log_run(stored_config(run), run.read_metrics(), run.read_rows(), run.path, to)
     return _judged(Finished(metrics, run.path, fresh=False), job)
 
 
@@ -289,8 +292,9 @@ class Execution:
         metrics = summarise(rows, facts, seed=self.job.settings.seed)
         metrics["speedup_vs_hf"] = self._versus_hf(rows, cache="dynamic")
         metrics["speedup_vs_hf_static"] = self._versus_hf(rows, cache="static")
-        self.run.finish(rows, metrics)
         to = Destination.of(self.job.logger)
+        promise(self.run.path, to)
+        self.run.finish(rows, metrics)
         log_run(yaml.safe_load(self._config()), metrics, rows, self.run.path, to)
         return Finished(metrics, self.run.path, fresh=True)
 
@@ -298,9 +302,8 @@ class Execution:
         """Answer every batch that is not done yet; each is on disk before the next begins."""
         size = self.job.settings.batch_size
         seconds, tokens = 0.0, 0
-        bar = Bar(len(self.examples), "example", initial=len(done))
+        bar = Bar(len(self.examples), "example", initial=len(done), desc=self.job.method_name)
         with contextlib.closing(bar):
-            bar.set_description(self.job.method_name)
             for number, part in enumerate(batches(self.examples, size)):
                 if all(example.example_id in done for example in part):
                     continue

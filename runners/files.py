@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import re
 import socket
 from collections.abc import Iterator
 from io import RawIOBase
@@ -15,6 +14,7 @@ from filelock import FileLock, Timeout
 from runners.errors import RunError
 
 TEMPORARY_SUFFIX = ".partial"
+_HOUR_S = 3600
 _log = getLogger(__name__)
 
 
@@ -81,7 +81,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         The file cannot be written (no permission, disk full, folder gone). The old file is untouched.
     """
     # In the same folder, because a rename is atomic only within one file system.
-    temporary = _temporary(path)
+    # No other process has such a name, not even on another machine.
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}{TEMPORARY_SUFFIX}")
     with explained("write", path):
         try:
             with open(temporary, "wb") as file:
@@ -96,42 +97,28 @@ def write_bytes(path: Path, content: bytes) -> None:
         sync_folder(path.parent)
 
 
-def _temporary(path: Path) -> Path:
-    """A name that tells its writer."""
-    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}{TEMPORARY_SUFFIX}")
-
-
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` in UTF-8 in one step; half of a surrogate pair is written as an escape."""
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def remove_temporaries(folder: Path, of_the_living: bool = False) -> None:
-    """Remove what a killed process left of a `write_bytes`.
+def remove_temporaries(folder: Path, now: Path | None = None) -> None:
+    """Remove what killed processes left of a `write_bytes`.
 
     Parameters
     ----------
     folder
-    of_the_living
-        Also what processes that live, or are on other machines, may be writing: for the one process that may
-        write here.
+    now
+        A file that has just been written there, for folders into which several processes write: what is an
+        hour older belongs to none of them, by the file system's own clock. None is for the one process that
+        may write here.
     """
-    here = re.compile(rf"\..*\.{re.escape(socket.gethostname())}\.(\d+){re.escape(TEMPORARY_SUFFIX)}")
     with explained("clean", folder):
         for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-            writer = here.fullmatch(leftover.name)
-            if of_the_living or (writer and not _lives(int(writer[1]))):
-                leftover.unlink(missing_ok=True)
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
+            # Gone: another process cleans too.
+            with contextlib.suppress(FileNotFoundError):
+                if now is None or leftover.stat().st_mtime < now.stat().st_mtime - _HOUR_S:
+                    leftover.unlink()
 
 
 def sync_folder(folder: Path) -> None:

@@ -57,13 +57,14 @@ def if_it_fits(rows: int, work: Callable[[], T]) -> T | None:
     RunError
         Memory runs out with one row.
     """
+    if rows == 1:
+        with told_if_too_large(1):
+            return work()
     try:
         return work()
     except (RuntimeError, MemoryError) as error:
         if not _out_of_memory(error):
             raise
-        if rows == 1:
-            raise _too_large(1) from error
     # Outside the except block, whose traceback would keep the tensors of the failed try alive.
     gc.collect()
     if torch.cuda.is_available():

@@ -163,7 +163,7 @@ def _ask_all(
     session = _Session(complete or _judge(config), store, patience)
     with (
         ThreadPoolExecutor(workers) as pool,
-        Bar(len(missing), "verdict") as bar,
+        Bar(len(missing), "verdict", desc="judge") as bar,
     ):
         futures = [pool.submit(session.ask, one) for one in missing.values()]
         try:

@@ -1,7 +1,9 @@
 """A judge that runs here: any model that `model=` takes."""
 
 import torch
+from transformers import GenerationConfig
 
+from models.errors import readable
 from models.loading import EngineConfig, ModelConfig, load_model
 from tasks.base import Message
 from tasks.judges.config import JudgeConfig
@@ -22,6 +24,8 @@ def local_judge(config: JudgeConfig) -> Complete:
         device="auto",
         engine=EngineConfig(layer="hf"),
     )
+    # Of the checkpoint's own: penalties, limits and whatever else it asks for.
+    model.stack.model.generation_config = GenerationConfig()
     context = getattr(model.stack.config, "max_position_embeddings", None)
 
     def complete(messages: list[Message]) -> Reply:
@@ -29,10 +33,12 @@ def local_judge(config: JudgeConfig) -> Complete:
         if text is None:
             raise JudgeUnreachableError(f"{config.model} has no chat template")
         ids = torch.tensor([model.ids_of(text, special=False)], device=model.stack.device)
+        if not ids.numel():
+            raise JudgeUnreachableError(f"the chat template of {config.model} writes nothing")
         if context is not None and ids.shape[1] + config.max_tokens > context:
             raise JudgeUnreachableError(f"a question has {ids.shape[1]} tokens; the context is {context}")
         sampling = {"temperature": config.temperature} if config.temperature else {}
-        with torch.inference_mode():
+        with torch.inference_mode(), readable(f"judge.model={config.model} fails"):
             output = model.stack.model.generate(
                 ids,
                 attention_mask=torch.ones_like(ids),

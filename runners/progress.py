@@ -40,13 +40,18 @@ class Progress:
     def of(cls, run: RunFolder) -> "Progress":
         """What the journal of a run says."""
         records = run.read_journal()
-        return cls(
-            done=frozenset(row["example_id"] for record in records for row in record["rows"]),
-            spent_s=sum(record["wall_s"] for record in records),
-            halved=sum(record.get("halved", False) for record in records),
-            jobs_at_once=max((record.get("jobs_at_once", 1) for record in records), default=1),
-            state=records[-1]["state"] if records else None,
-        )
+        try:
+            return cls(
+                done=frozenset(row["example_id"] for record in records for row in record["rows"]),
+                spent_s=sum(record["wall_s"] for record in records),
+                halved=sum(record.get("halved", False) for record in records),
+                jobs_at_once=max((record.get("jobs_at_once", 1) for record in records), default=1),
+                state=records[-1]["state"] if records else None,
+            )
+        except (KeyError, TypeError) as error:
+            raise RunError(
+                f"{run.journal.path}: not the journal of a run; remove the file, and the run starts anew"
+            ) from error
 
 
 def answered(run: RunFolder, task: Task, asked: Collection[str]) -> list[dict[str, Any]]:

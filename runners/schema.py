@@ -185,7 +185,7 @@ def method_parameters(record: Mapping[str, Any]) -> dict[str, Any]:
 def _parsed(text: str) -> dict[str, Any]:
     try:
         given = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return given if isinstance(given, dict) else {}
 

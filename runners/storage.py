@@ -62,7 +62,7 @@ class RunFolder:
         path = self.root / ".locks" / f"{self.run_id}.lock"
         with held(path, f"run {self.run_id} is being written by another process", wait):
             if self.path.is_dir():
-                remove_temporaries(self.path, of_the_living=True)
+                remove_temporaries(self.path)
             yield
 
     def is_done(self) -> bool:
@@ -208,7 +208,7 @@ class RunFolder:
                 value = json.loads(path.read_text(encoding="utf-8"))
             except FileNotFoundError:
                 return None
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise RunError(f"{path}: not JSON; remove the file, and the run starts anew") from error
         if not isinstance(value, dict):
             raise RunError(f"{path}: expected a JSON object, found {type(value).__name__}")

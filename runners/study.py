@@ -65,6 +65,7 @@ class Study:
         text = _lines(jobs)
         folder = _folder(root, text)
         write_text(folder / "jobs.txt", text)
+        remove_temporaries(folder, now=folder / "jobs.txt")
         study = cls(folder)
         for number in study.numbers:
             study.tell(number, "waiting")
@@ -121,7 +122,7 @@ class Study:
                 return Status(**json.loads(path.read_text(encoding="utf-8")))
             except FileNotFoundError:
                 return Status("waiting")
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 raise RunError(f"{path}: not a status; remove the file") from error
 
     def ended(self, number: int, how: str, state: str = "failed") -> None:
@@ -142,7 +143,6 @@ def _folder(root: Path, text: str) -> Path:
     folder = root / hashlib.sha256(text.encode()).hexdigest()[:8]
     with explained("create", folder):
         folder.mkdir(parents=True, exist_ok=True)
-    remove_temporaries(folder)
     return folder
 
 

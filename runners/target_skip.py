@@ -219,12 +219,12 @@ def cached(key: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[s
         stored = json.loads(path.read_text())
         if isinstance(stored, dict):
             return stored
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         # Not there yet, or not readable as JSON: it is computed, and written anew.
         pass
     result = compute()
     with explained("create", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    remove_temporaries(path.parent)
     write_text(path, json.dumps(result))
+    remove_temporaries(path.parent, now=path)
     return result

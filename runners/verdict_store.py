@@ -45,7 +45,7 @@ class VerdictStore:
             record: dict[str, Any] = json.loads(line)
             key = record.pop("key")
             self._known[key] = Reply(**record)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             # Cut short when a process was killed: that one is asked again.
             return
 

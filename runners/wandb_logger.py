@@ -36,8 +36,8 @@ VERDICT_COLUMNS = [
 ]
 # Of examples, and of verdicts.
 MAX_ROWS = 2000
-# Whom a run was told, and the content of what was last told of a judge.
-_TOLD_RUN, _TOLD = "told-run.json", "told-grades.sha256"
+# That a run is about to be told, whom it was told, and the content of what was last told of a judge.
+_TO_TELL, _TOLD_RUN, _TOLD = "to-tell", "told-run.json", "told-grades.sha256"
 _log = getLogger(__name__)
 
 
@@ -102,14 +102,28 @@ def log_run(
     if to.mode == "disabled":
         return None
     failure = _told(lambda: content(config, metrics, rows), folder, to)
-    if failure is None:
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        if failure is None:
             (folder / "wandb" / _TOLD_RUN).write_text(_whom(to), encoding="utf-8")
+        (folder / "wandb" / _TO_TELL).unlink(missing_ok=True)
     return _kept(failure, folder, "this run, whose results are stored")
 
 
+def promise(folder: Path, to: Destination) -> None:
+    """Note that a run will be told as soon as it is finished, in case the process is killed in between."""
+    if to.mode != "disabled":
+        with contextlib.suppress(OSError):
+            (folder / "wandb").mkdir(exist_ok=True)
+            (folder / "wandb" / _TO_TELL).touch()
+
+
+def is_promised(folder: Path) -> bool:
+    """Return whether the process of a run was killed before it had told W&B."""
+    return (folder / "wandb" / _TO_TELL).exists()
+
+
 def is_told(folder: Path, to: Destination) -> bool:
-    """Return whether W&B knows a run, or is not to: it may have been gone, or the process killed."""
+    """Return whether W&B knows a run, or is not to."""
     if to.mode == "disabled":
         return True
     try:
@@ -125,7 +139,7 @@ def forget(folder: Path) -> None:
 
 
 def _whom(to: Destination) -> str:
-    return json.dumps([to.mode, to.entity, to.project])
+    return json.dumps([to.mode, to.project])
 
 
 def log_grades(

@@ -161,9 +161,11 @@ def _environment(run: Path) -> Record:
     """A run's `environment.json`; empty where it is missing or damaged, for it only adds to the heading."""
     try:
         environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return environment if isinstance(environment, dict) else {}
+    if not isinstance(environment, dict) or not isinstance(environment.get("devices", []), list):
+        return {}
+    return environment
 
 
 def _distinct(values: Iterable[Any]) -> list[str]:

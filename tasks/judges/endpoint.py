@@ -76,7 +76,9 @@ def endpoint(config: JudgeConfig) -> Complete:
             raise DataError(f"the judge refuses: {_said(error, key)}") from None
         except JudgeUnreachableError:
             raise
-        except (openai.OpenAIError, ValueError, AttributeError, IndexError, TypeError) as error:
+        except (
+            *(openai.OpenAIError, ValueError, AttributeError, LookupError, TypeError, RecursionError),
+        ) as error:
             # What no server should send fails in the client in many ways.
             raise JudgeUnreachableError(_said(error, key)) from None
         if not text.strip():
@@ -94,19 +96,23 @@ def _bounded(seconds: float) -> Callable[[Any], None]:
     """
 
     def hook(response: Any) -> None:
-        read, end = response.iter_raw, time.monotonic() + seconds
+        received, unpacked, end = response.iter_raw, response.iter_bytes, time.monotonic() + seconds
 
         def iter_raw(*args: Any, **kwargs: Any) -> Iterator[bytes]:
-            size = 0
-            for part in read(*args, **kwargs):
-                size += len(part)
+            for part in received(*args, **kwargs):
                 if time.monotonic() > end:
                     raise JudgeUnreachableError(f"its answer was not whole after {seconds:g} s")
+                yield part
+
+        def iter_bytes(*args: Any, **kwargs: Any) -> Iterator[bytes]:
+            size = 0
+            for part in unpacked(*args, **kwargs):
+                size += len(part)
                 if size > _MOST_BYTES:
                     raise JudgeUnreachableError(f"its answer has more than {_MOST_BYTES} bytes")
                 yield part
 
-        response.iter_raw = iter_raw
+        response.iter_raw, response.iter_bytes = iter_raw, iter_bytes
 
     return hook
 
@@ -124,6 +130,7 @@ def _said(error: Exception, key: str) -> str:
     detail = body.get("detail") if isinstance(body, Mapping) else body
     # What kept it from being heard it hides in the cause.
     cause = error.__cause__ if type(error).__name__ == "APIConnectionError" else None
-    why = f" - {detail or cause}" if isinstance(detail, str) or cause else ""
+    said = detail if isinstance(detail, str) else cause
+    why = f" - {said}" if said else ""
     line = " ".join(f"{error}{why}".split()) or type(error).__name__
     return (line.replace(key, "***") if key else line)[:200]

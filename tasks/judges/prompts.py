@@ -75,7 +75,10 @@ class PromptBook:
     ) -> Asked:
         """Ask for a grade of the answer to the last of the turns."""
         name = self._name("single", "summary-v1", task, category, turns, references)
-        return self._asked(name, {**_conversation(turns), **_shared(category, turns, references)})
+        asked = self._asked(name, {**_conversation(turns), **_shared(category, turns, references)})
+        if not asked.ratings:
+            raise self._records[name].error("output_format", "asks for no [[rating]]")
+        return asked
 
     def pairwise(
         self,

@@ -173,7 +173,9 @@ def test_damaged_json_beside_the_weights(tmp_path, folder, name, content):
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     (copy / name).write_bytes(content)
-    check(copy)
+    loaded = check(copy)
+    # transformers takes some of these for a description that says nothing.
+    assert not loaded or content.startswith(b"{")
 
 
 @pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes", "fp8"])

@@ -19,6 +19,10 @@ from runners.user_errors import USER_ERRORS
 # What the child says by its exit status.
 RAN, REFUSED, BROKE = 0, 2, 3
 _WRITERS = ("runners/files.py", "runners/journal.py", "runners/storage.py")
+# What they call that touches the disk.
+_TOUCHES = {"open", "read", "write", "flush", "fsync", "truncate", "replace", "close", "__exit__"}
+# Far more than any of these runs takes.
+_LONGEST_S = 300
 
 
 def forked(work: Callable[[], Any]) -> int:
@@ -27,6 +31,8 @@ def forked(work: Callable[[], Any]) -> int:
     if pid:
         return pid
     status = BROKE
+    # Whoever hangs must not hang the tests.
+    signal.alarm(_LONGEST_S)
     try:
         work()
         status = RAN
@@ -54,11 +60,13 @@ def killed_after(seconds: float, work: Callable[[], Any]) -> bool:
 
 
 def dies_at(point: int) -> None:
-    """Let this process kill itself at the n-th call, or return from a call, out of the modules that write."""
+    """Let this process kill itself at the n-th call, or return from a call, by which the modules that write
+    touch the disk."""
     left = [point]
 
-    def count(frame: FrameType, event: str, _: Any) -> None:
-        if event in ("c_call", "c_return") and frame.f_code.co_filename.endswith(_WRITERS):
+    def count(frame: FrameType, event: str, called: Any) -> None:
+        touches = event in ("c_call", "c_return") and called.__name__ in _TOUCHES
+        if touches and frame.f_code.co_filename.endswith(_WRITERS):
             left[0] -= 1
             if not left[0]:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -254,23 +254,37 @@ def test_weights_and_biases_gets_its_settings_by_name(bench, monkeypatch):
     assert config["method"] == {"name": "full"}
 
 
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
 def test_a_run_of_which_nobody_was_told_is_told_when_it_is_asked_for_again(bench, monkeypatch):
     """Killed between the end of the run and the telling, or W&B was not there, or logged nowhere at first."""
-    told = []
-    monkeypatch.setattr("runners.wandb_logger._run_process", lambda *given: told.append(given[0]))
+    told, answers = [], ["it is gone"]
+
+    def tell(message, *_):
+        told.append(message)
+        return answers.pop() if answers else None
+
+    monkeypatch.setattr("runners.wandb_logger._run_process", tell)
     settings = ("limit=1", "max_new_tokens=4")
     asked = ("logger=wandb", "logger.project=mine")
     finished = bench.run(*settings)
-    job = bench.job(*settings, *asked)
-    assert told == [] and finished_before(bench.job(*settings)) and finished_before(job) is None
-    again = bench.run(*settings, *asked)
-    assert not again.fresh and len(told) == 1
-    assert finished_before(job) == finished.folder
-    bench.run(*settings, *asked)
-    assert len(told) == 1
+    assert told == []
+    # The first time W&B is not there; a study does not wait for it again.
+    for count in (1, 2, 2):
+        assert not bench.run(*settings, *asked).fresh and len(told) == count
+        assert finished_before(bench.job(*settings, *asked)) == finished.folder
     # Other scoring, other metrics.
     bench.run(*settings, *asked, "task.scoring=legacy_leaky")
-    assert len(told) == 2
+    assert len(told) == 3
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("runners.execute.log_run", interrupted)
+        bench.run(*settings, *asked, "force=true")
+    # So does one whose process was killed in between: also in a study.
+    assert finished_before(bench.job(*settings, *asked)) is None
+    bench.run(*settings, *asked)
+    assert len(told) == 4 and finished_before(bench.job(*settings, *asked)) == finished.folder
     message = json.loads(told[0])
     assert message["project"] == "mine" and message["config"]["method"]["name"] == "full"
     assert message["summary"]["examples"] == 1 and len(message["examples"]["data"]) == 1

@@ -97,8 +97,8 @@ class Faults:
         return self._signalled(signal.SIGTERM, work)
 
     def killed_at_a_point(self, work):
-        """At a call of the modules that write, or at a return from one."""
-        point = self.noise.randrange(1, 600)
+        """At a call that touches the disk, or at the return from it."""
+        point = self.noise.randrange(1, 180)
         return ended(forked(lambda: (dies_at(point), work()))), {-signal.SIGKILL}
 
     def killed_writing(self, work):

@@ -1,5 +1,6 @@
 """What a judge is asked, what its words mean, and endpoints that behave and that do not."""
 
+import gzip
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -170,6 +171,14 @@ class Server:
                             break
                     self.close_connection = True
                     return
+                if what == "packed":
+                    body = gzip.compress(b" " * 200_000)
+                    self.send_response(200)
+                    for name, value in (("Content-Encoding", "gzip"), ("Content-Length", str(len(body)))):
+                        self.send_header(name, value)
+                    self.end_headers()
+                    self.wfile.write(body)
+                    return
                 if what == "hang":
                     server.released.wait(10)
                     self.close_connection = True
@@ -257,6 +266,8 @@ def test_it_tries_again(server: Server, trouble: Any) -> None:
         (200, "garbage"),
         (200, "[]"),
         (200, {"choices": []}),
+        (200, {"choices": {}}),
+        (200, "[" * 100_000),
         (400, {"error": KEY}),
     ],
 )
@@ -285,9 +296,11 @@ def test_a_server_that_hangs_or_sends_byte_after_byte(server: Server, how: str) 
 
 def test_an_answer_without_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.judges.endpoint._MOST_BYTES", 100_000)
-    server.plan = [answering("x" * 200_000)]
-    with pytest.raises(JudgeUnreachableError, match="more than 100000 bytes"):
-        endpoint(config(server, retries=0))(ASKED)
+    # Little on the wire may be much in memory.
+    for plan in (answering("x" * 200_000), "packed"):
+        server.plan = [plan]
+        with pytest.raises(JudgeUnreachableError, match="more than 100000 bytes"):
+            endpoint(config(server, retries=0))(ASKED)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

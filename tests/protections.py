@@ -95,8 +95,8 @@ CRASHES = [
     ),
     Protection(
         "runners/execute.py",
-        "    if not is_told(run.path, to):\n        with run.lock",
-        "    if False:\n        with run.lock",
+        "    if not is_told(run.path, to) and os",
+        "    if False and os",
         "runners/test_execute_results.py::test_a_run_of_which_nobody_was_told_is_told_when_it_is_asked_for_again",
     ),
     Protection(

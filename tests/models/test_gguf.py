@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import torch
+from gguf import GGUFWriter
 from transformers import AutoTokenizer
 
 from models import gguf
@@ -79,6 +80,26 @@ def test_the_special_tokens_are_those_that_the_file_names(tiny_gguf, monkeypatch
     tokenizer = load(file).tokenizer
     assert (tokenizer.bos_token, tokenizer.eos_token) == ("<s>", "</s>")
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (1, 2)
+
+
+def test_what_lies_beside_a_file_is_not_part_of_it(tmp_path):
+    write_gguf(tmp_path / "tiny.gguf")
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": 7}')
+    assert load(tmp_path / "tiny.gguf").eos == {2}
+
+
+def test_a_million_layers(tmp_path, monkeypatch):
+    add = GGUFWriter.add_block_count
+    monkeypatch.setattr(GGUFWriter, "add_block_count", lambda writer, _: add(writer, 10**6))
+    write_gguf(tmp_path / "deep.gguf")
+    refused(tmp_path / "deep.gguf", "num_hidden_layers=1000000 is more than any model has")
+
+
+def test_an_end_token_that_is_a_word(tmp_path, monkeypatch):
+    key = "tokenizer.ggml.eos_token_id"
+    monkeypatch.setattr(GGUFWriter, "add_eos_token_id", lambda writer, _: writer.add_string(key, "end"))
+    write_gguf(tmp_path / "odd.gguf")
+    refused(tmp_path / "odd.gguf", "cannot be (converted|loaded)")
 
 
 def test_converted_once_by_content(tiny_gguf, tmp_path, conversions):

@@ -15,6 +15,7 @@ import pytest
 from runners import files
 from runners.errors import RunError
 from runners.files import write_bytes
+from runners.progress import Progress
 from runners.schema import METRICS, SAMPLES
 from runners.storage import RunFolder, find_runs
 
@@ -180,6 +181,14 @@ def test_a_broken_line_in_the_middle_is_an_error_with_file_and_line(run):
     one_line(error)
 
 
+@pytest.mark.parametrize("record", [{}, {"rows": [{}]}, {"rows": 3, "wall_s": 1.0, "state": {}}])
+def test_a_journal_of_something_else_is_one_line(run, record):
+    run.append(record)
+    with pytest.raises(RunError, match=r"journal\.jsonl: not the journal of a run") as error:
+        Progress.of(run)
+    one_line(error)
+
+
 def test_a_full_disk_keeps_the_records_before(run, monkeypatch):
     run.append({"n": 1})
     monkeypatch.setattr(os, "fsync", lambda descriptor: fail(errno.ENOSPC))
@@ -275,9 +284,10 @@ def test_unreadable_results_are_one_line(run):
         with pytest.raises(RunError, match=reason) as error:
             read()
         one_line(error)
-    write_bytes(run.path / "metrics.json", b"{")
-    with pytest.raises(RunError, match=r"metrics\.json: not JSON"):
-        run.read_metrics()
+    for content in (b"{", b"[" * 100_000):
+        write_bytes(run.path / "metrics.json", content)
+        with pytest.raises(RunError, match=r"metrics\.json: not JSON"):
+            run.read_metrics()
 
 
 def test_the_lock_is_let_go_and_cleans_what_a_killed_process_left(run):

@@ -74,6 +74,9 @@ def test_prompts_of_ones_own(write_jsonl: Callable[..., str]) -> None:
     )
     with pytest.raises(DataError, match="there is no prompt 'pair-v2'; it has: single-v1"):
         book.pairwise("mtbench", "stem", TURNS[:1], [], False)
+    unrated = {**good, "output_format": "[rating]", "prompt_template": "{question}"}
+    with pytest.raises(DataError, match=r"asks for no \[\[rating\]\]"):
+        PromptBook(write_jsonl(unrated, name="unrated.jsonl")).single("mtbench", "stem", TURNS[:1], [])
     bad = PromptBook(
         write_jsonl({**good, "prompt_template": "{question.__class__} {mood}"}, name="bad.jsonl")
     )

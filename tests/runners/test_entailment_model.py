@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from bench import rows_of, untimed
+from safetensors.torch import load_file, save_file
 from tiny_model import save_tokenizer
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -153,4 +154,34 @@ def test_a_classifier_without_weights_is_one_line(classifier, tmp_path):
     (tmp_path / "bare" / "model.safetensors").unlink()
     with pytest.raises(RunError, match=r"task\.nli=.* cannot be loaded") as error:
         entailment(str(tmp_path / "bare"), "cpu")
+    assert "\n" not in str(error.value)
+
+
+def headless(folder):
+    path = folder / "model.safetensors"
+    weights = {name: weight for name, weight in load_file(path).items() if not name.startswith("classifier")}
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def with_config(folder, change):
+    (folder / "config.json").write_text(json.dumps(change(json.loads((folder / "config.json").read_text()))))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        # transformers would make them up at random, and the scores with them.
+        (headless, "lacks 2 of its weights, the first is classifier.bias"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 40), "cannot be loaded"),
+        (lambda folder: with_config(folder, lambda _: []), "cannot be loaded"),
+        (lambda folder: with_config(folder, lambda config: config | {"num_labels": 2**40}), "more than any"),
+    ],
+    ids=["no head", "damaged", "no object", "labels"],
+)
+def test_a_damaged_classifier_is_one_line(classifier, tmp_path, damage, said):
+    folder = tmp_path / "damaged"
+    shutil.copytree(classifier, folder)
+    damage(folder)
+    with pytest.raises(RunError, match=said) as error:
+        entailment(str(folder), "cpu")
     assert "\n" not in str(error.value)

@@ -90,7 +90,7 @@ def prepared(
         return method.calibration
 
     if method.needs_calibration:
-        method.restore(cached({**key, "what": "calibration"}, calibration))
+        cached({**key, "what": "calibration"}, calibration, method.restore)
     if not to_solve:
         return method, None
 
@@ -101,7 +101,7 @@ def prepared(
         measure = Skip(decoding, prompts, keys, temperatures, method.params.target_unit, rows)
         return dataclasses.asdict(solve(method, measure, len(prompts)))
 
-    found = Solution(**cached({**key, "what": "solution"}, solution))
+    found = cached({**key, "what": "solution"}, solution, lambda stored: Solution(**stored))
     if found.steps < _LEAST_STEPS and len(prompts) == job.runner.calibration_prompts:
         raise RunError(
             f"target_skip was solved on only {found.steps} decode steps, fewer than {_LEAST_STEPS}; "

@@ -1,11 +1,12 @@
 """Equal compute: find the parameter value at which a method really skips what was asked for."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,6 +20,7 @@ from runners.files import explained, remove_temporaries, write_text
 from runners.halving import told_if_too_large
 from runners.prompts import Prompt
 
+T = TypeVar("T")
 # Part of the cache key: raised when solving finds something else than before.
 _FORMAT = 2
 # Rows decoded together while solving, where what a row skips does not depend on its batch.
@@ -211,20 +213,19 @@ def _search(measure: Callable[[float], float], target: float, rises: bool, tries
     return min(measured, key=lambda place: abs(measured[place] - target))
 
 
-def cached(key: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A JSON result kept in the user's cache folder under a hash of everything that it depends on."""
+def cached(
+    key: dict[str, Any], compute: Callable[[], dict[str, Any]], use: Callable[[dict[str, Any]], T]
+) -> T:
+    """What `use` makes of a JSON result, which is kept in the user's cache folder under a hash of everything
+    that it depends on; one that it cannot use is computed anew."""
     text = json.dumps({"format": _FORMAT, **key}, sort_keys=True)
     path = cache_root() / "calibration" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
-    try:
-        stored = json.loads(path.read_text())
-        if isinstance(stored, dict):
-            return stored
-    except (OSError, ValueError, RecursionError):
-        # Not there yet, or not readable as JSON: it is computed, and written anew.
-        pass
+    # Not there yet, not readable as JSON, or of another shape.
+    with contextlib.suppress(OSError, ValueError, RecursionError, TypeError, LookupError, AttributeError):
+        return use(json.loads(path.read_text()))
     result = compute()
     with explained("create", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(result))
     remove_temporaries(path.parent, now=path)
-    return result
+    return use(result)

@@ -227,3 +227,13 @@ def test_a_jump_over_the_target_takes_the_nearer_side():
 def test_range_of_what_is_out_of_reach():
     with pytest.raises(RunError, match=r"share reaches a realised skip \(weighted\) of 0\.10 to 0\.40 here"):
         solve(method_at(0.5), Known(lambda share: 0.1 + 0.3 * share), prompts=48)
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "{", '{"influence": 3}', "[" * 100_000])
+def test_a_damaged_calibration_is_made_anew(bench, tmp_path, content):
+    asked = ("method=shortgpt", "method.layers=1", "limit=2", "max_new_tokens=8")
+    wanted = [row["output_ids"] for row in bench.rows(*asked)]
+    (file,) = (tmp_path / "cache" / "calibration").iterdir()
+    file.write_text(content)
+    assert [row["output_ids"] for row in bench.rows(*asked, "force=true")] == wanted
+    assert "influence" in file.read_text() and file.read_text() != content

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import tempfile
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -183,9 +184,16 @@ def _check_folder(root: Path) -> None:
     """Refuse a results folder that cannot be written, before anything is loaded."""
     with explained("use", root):
         there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        what = "cannot be written" if there.is_dir() else "is not a folder"
-        raise RunError(f"results_dir={root}: {there} {what}; choose another results_dir")
+    if not there.is_dir():
+        raise RunError(f"results_dir={root}: {there} is not a folder; choose another results_dir")
+    # Tried, because rights do not tell: root may write everywhere, and cannot in /proc.
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise RunError(
+            f"results_dir={root}: {there} cannot be written ({error.strerror}); choose another results_dir"
+        ) from error
 
 
 def _tokens_per_s(rows: Rows) -> float | None:

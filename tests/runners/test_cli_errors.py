@@ -1,6 +1,7 @@
 """What a user can get wrong: one line, status 2, and the results folder stays as it was."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -10,6 +11,7 @@ from gguf import GGUFWriter
 from tiny_model import save_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from runners.errors import RunError
 from runners.storage import RunFolder
 from runners.user_errors import USER_ERRORS, one_line
 
@@ -229,6 +231,14 @@ def test_results_folder_that_cannot_be_written(refused, command, bench):
     assert bench.results.read_text() == "mine"
     inside = bench.results / "deeper"
     assert "is not a folder" in command(*bench.overrides(f"results_dir={inside}"))[2]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc")
+def test_results_where_even_root_cannot_write(bench, monkeypatch):
+    """Told before a model is loaded and a skip is solved."""
+    monkeypatch.setattr("runners.execute.load_model", None)
+    with pytest.raises(RunError, match=r"results_dir=/proc/x: /proc cannot be written \(.*\)"):
+        bench.run("results_dir=/proc/x")
 
 
 def test_prompt_longer_than_the_context(refused, bench, tmp_path):

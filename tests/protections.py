@@ -182,7 +182,7 @@ INPUT = [
         "models/description.py",
         "        if not isinstance(content, dict):\n",
         "        if False:\n",
-        "models/test_fuzz_weights.py::test_damaged_json_beside_the_weights",
+        "models/test_fuzz_weights.py::test_json_that_is_no_object_is_named",
     ),
     Protection(
         "models/description.py",
@@ -244,7 +244,7 @@ INPUT = [
         "runners/pair.py",
         "if logprob is not None and math.isnan(logprob):",
         "if False:",
-        "runners/test_odd_models.py::test_broken_weights_are_told",
+        "runners/test_odd_models.py::test_weights_that_are_broken_for_one_example_alone",
     ),
     Protection(
         "tasks/judges/endpoint.py",
@@ -275,9 +275,15 @@ INPUT = [
 STRANGERS = [
     Protection(
         "models/loading.py",
+        "config.revision, config.trust_remote_code)",
+        "config.revision, True)",
+        "runners/test_security.py::test_code_that_comes_with_a_model_does_not_run",
+    ),
+    Protection(
+        "models/loading.py",
         '"trust_remote_code": config.trust_remote_code}',
         '"trust_remote_code": True}',
-        "runners/test_security.py::test_code_that_comes_with_a_model_does_not_run",
+        "runners/test_security.py::test_code_that_comes_with_a_tokenizer_does_not_run",
     ),
     Protection(
         "runners/user_errors.py",

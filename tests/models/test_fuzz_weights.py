@@ -178,6 +178,17 @@ def test_damaged_json_beside_the_weights(tmp_path, folder, name, content):
     assert not loaded or content.startswith(b"{")
 
 
+@pytest.mark.parametrize("name", JSON)
+@pytest.mark.parametrize("content", [b"null", b"[]", b"3"])
+def test_json_that_is_no_object_is_named(tmp_path, folder, name, content):
+    """Told by its name, where a library would say what it could not do with it, or nothing."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / name).write_bytes(content)
+    with pytest.raises(ModelError, match=f"{name} holds no JSON object; fetch it again"):
+        load_model(ModelConfig("tiny", str(copy)), dtype="float32", device="cpu", engine=EngineConfig())
+
+
 @pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes", "fp8"])
 def test_quantised_weights_are_refused(tmp_path, folder, method):
     copy = tmp_path / "copy"

@@ -11,7 +11,7 @@ from models.errors import ModelError
 from models.sampling import Sampler, best_tokens, generator
 from runners.decoding import Decoding
 from runners.errors import RunError
-from runners.halving import fitted_rows
+from runners.halving import fitted_rows, if_it_fits
 from runners.pair import Pair
 from runners.verdict import sentences
 
@@ -46,6 +46,20 @@ def test_broken_weights_are_told(altered, method, value):
     with pytest.raises((ModelError, RunError), match=NO_NUMBERS) as refusal:
         bench.run(f"method={method}", "runner.baseline=none", "limit=1", "max_new_tokens=4")
     assert "\n" not in str(refusal.value)
+
+
+def test_weights_that_are_broken_for_one_example_alone(altered, bench):
+    """The warm-up does not meet it, and `generate` chooses from whatever it gets."""
+    asked = ("method=hf_generate", "runner.baseline=none", "limit=4", "max_new_tokens=4")
+    tokenizer = AutoTokenizer.from_pretrained(bench.model)
+    first, *others = (set(tokenizer(row["prompt"])["input_ids"]) for row in bench.rows(*asked))
+    (*_, odd) = set.union(*others) - first
+
+    def break_one(model, _):
+        model.model.embed_tokens.weight[odd] = float("nan")
+
+    with pytest.raises(RunError, match=r"^example .*: the full model's logits are no numbers"):
+        altered(break_one).run(*asked)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -137,7 +151,17 @@ def memory_for(monkeypatch, most, error):
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ],
 )
-def test_memory_that_runs_out_while_warming_up(bench, monkeypatch, error):
+def test_every_way_to_run_out_of_memory(error):
+    def work():
+        raise error
+
+    assert if_it_fits(2, work) is None
+    with pytest.raises(RunError, match="out of memory with 1 examples"):
+        if_it_fits(1, work)
+
+
+def test_memory_that_runs_out_while_warming_up(bench, monkeypatch):
+    error = RuntimeError("CUDA error: out of memory")
     settings = ("limit=6", "batch_size=3", "max_new_tokens=4", "runner.baseline=none")
     wanted = {row["example_id"]: row["output_ids"] for row in bench.rows(*settings)}
     memory_for(monkeypatch, 2, error)

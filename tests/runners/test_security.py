@@ -1,6 +1,7 @@
 """What a hostile file, model, server or argument must not be able to do."""
 
 import ast
+import contextlib
 import json
 import os
 import re
@@ -57,6 +58,19 @@ def test_code_that_comes_with_a_model_does_not_run(bench, tmp_path):
     (folder / "odd.py").write_text(f"open({str(mark)!r}, 'w')\n")
     (folder / "config.json").write_text(json.dumps({**config, **code}))
     with pytest.raises(ModelError, match="cannot be loaded"):
+        bench.run("limit=1", "runner.baseline=none")
+    assert not mark.exists()
+
+
+def test_code_that_comes_with_a_tokenizer_does_not_run(bench, tmp_path):
+    folder, mark = tmp_path / "remote", tmp_path / "ran"
+    shutil.copytree(bench.model, folder)
+    bench.model = folder
+    path = folder / "tokenizer_config.json"
+    code = {"auto_map": {"AutoTokenizer": [None, "odd.Odd"]}, "tokenizer_class": "Odd"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | code))
+    (folder / "odd.py").write_text(f"open({str(mark)!r}, 'w')\n")
+    with contextlib.suppress(ModelError):
         bench.run("limit=1", "runner.baseline=none")
     assert not mark.exists()
 

@@ -69,7 +69,7 @@ def test_good_data_damaged(tmp_path: Path, task: str, cut: int, odd: bytes, at: 
     check(tmp_path / "data.jsonl", task)
 
 
-@settings(REPRODUCIBLE, max_examples=500)
+@settings(REPRODUCIBLE, max_examples=200)
 @given(task=st.sampled_from(TASKS), rows=st.lists(records, max_size=6))
 def test_random_rows_of_the_hub(monkeypatch: pytest.MonkeyPatch, task: str, rows: list[Any]) -> None:
     datasets = pytest.importorskip("datasets")

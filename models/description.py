@@ -69,6 +69,9 @@ def described(source: str, called: str, revision: str | None, trust_remote_code:
         raise ModelError(f"{unloadable}: its text_config describes no model")
     if text_config.is_encoder_decoder:
         raise ModelError(f"{unloadable}: encoder-decoder models are not supported")
+    window = getattr(text_config, "sliding_window", None)
+    if window is not None and type(window) is not int:
+        raise ModelError(f"{unloadable}: sliding_window={window!r} is no number of tokens")
     if not gguf:
         _refuse_quantised(config, called)
     family_of(text_config)

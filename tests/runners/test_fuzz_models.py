@@ -95,6 +95,7 @@ def test_a_thousand_random_fields(changed, change, method):
         ("config.json", {"num_labels": 2**40}, "num_labels=.* is more than any model has"),
         ("config.json", {"text_config": "llama"}, "its text_config describes no model"),
         ("config.json", {"pad_token_id": 10**6}, "cannot be loaded"),
+        ("config.json", {"sliding_window": "float16"}, "sliding_window='float16' is no number of tokens"),
         ("config.json", {"is_encoder_decoder": True}, "encoder-decoder models are not supported"),
         ("generation_config.json", {"eos_token_id": {"a": 1}}, "must be the number of a token"),
         (

@@ -71,20 +71,22 @@ def rotate(key: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((turned, passed), dim=-1) if passed.shape[-1] else turned
 
 
-def complete_model(source: str | Path, *, called: str, **arguments: Any) -> Any:
-    """The causal LM of `from_pretrained`, if all its weights were in its files: transformers makes the others
-    up at random and says so in a warning.
+def complete_model(
+    source: str | Path, *, called: str, kind: Any = AutoModelForCausalLM, **arguments: Any
+) -> Any:
+    """The model of `kind.from_pretrained`, if all its weights were in its files: transformers makes the
+    others up at random and says so in a warning.
 
     Raises
     ------
     ModelError
         Weights are missing.
     """
-    loaded: Any = AutoModelForCausalLM.from_pretrained(source, output_loading_info=True, **arguments)
+    loaded: Any = kind.from_pretrained(source, output_loading_info=True, **arguments)
     model, found = loaded
     if missing := sorted(found["missing_keys"]):
         raise ModelError(
-            f"model {called} lacks {len(missing)} of its weights, the first is {missing[0]}; fetch it again"
+            f"{called} lacks {len(missing)} of its weights, the first is {missing[0]}; fetch it again"
         )
     return model
 

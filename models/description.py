@@ -38,7 +38,9 @@ def check_files(folder: Path) -> None:
             raise ModelError(f"{folder / name} holds no JSON object; fetch it again")
 
 
-def described(source: str, called: str, revision: str | None, trust_remote_code: bool, **gguf: Any) -> Any:
+def described(
+    source: str, called: str, *, revision: str | None = None, trust_remote_code: bool = False, **gguf: Any
+) -> Any:
     """The config of the part that decodes text, of a family that is known and with weights that can be used.
 
     Parameters
@@ -72,8 +74,7 @@ def described(source: str, called: str, revision: str | None, trust_remote_code:
     window = getattr(text_config, "sliding_window", None)
     if window is not None and type(window) is not int:
         raise ModelError(f"{unloadable}: sliding_window={window!r} is no number of tokens")
-    if not gguf:
-        _refuse_quantised(config, called)
+    _refuse_quantised(config, called)
     family_of(text_config)
     return text_config
 

@@ -21,6 +21,7 @@ def readable(what: str) -> Iterator[None]:
     Only around their calls: our own mistakes keep their tracebacks.
     """
     from huggingface_hub.errors import StrictDataclassError
+    from jinja2 import TemplateError
     from safetensors import SafetensorError
 
     try:
@@ -31,6 +32,7 @@ def readable(what: str) -> Iterator[None]:
     # config, nesting without end, or a model that does not fit the device. AssertionError: torch's, of sizes.
     except (
         *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError),
-        *(ImportError, RuntimeError, MemoryError, AssertionError, SafetensorError, StrictDataclassError),
+        *(ImportError, RuntimeError, MemoryError, AssertionError),
+        *(SafetensorError, StrictDataclassError, TemplateError),
     ) as error:
         raise ModelError(f"{what}: {first_line(error)}") from error

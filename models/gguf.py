@@ -83,14 +83,13 @@ def _convert(file: Path, folder: Path) -> None:
         (alone / file.name).symlink_to(file.absolute())
         # Into a folder of its own: save_pretrained's files are renamed together.
         target = Path(work) / folder.name
-        named = {"gguf_file": file.name}
         # Before gigabytes are converted for nothing.
-        config = described(str(alone), str(file), None, False, **named)
+        config = described(str(alone), str(file), gguf_file=file.name)
         with readable(f"{file} cannot be converted"):
             special = _special_tokens(reader)
             arguments = {"config": config, "dtype": torch.float32, **gguf_arguments(file)}
-            model = complete_model(alone, called=str(file), **arguments)
-            tokenizer = AutoTokenizer.from_pretrained(alone, **named)
+            model = complete_model(alone, called=f"model {file}", **arguments)
+            tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file=file.name)
             # transformers 5.17 takes the first token of a text for its last.
             for name, number in special.items():
                 setattr(tokenizer, f"{name}_token", tokenizer.convert_ids_to_tokens(number))

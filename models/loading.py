@@ -106,17 +106,12 @@ class LoadedModel:
         ModelError
             The template is broken, or does not take such messages.
         """
-        from jinja2 import TemplateError
-
         if not self.tokenizer.chat_template:
             return None
-        try:
-            with readable("the model's chat template fails"):
-                text: str = self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=True
-                )
-        except TemplateError as error:
-            raise ModelError(f"the model's chat template fails: {first_line(error)}") from error
+        with readable("the model's chat template fails"):
+            text: str = self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
         return text
 
     def ids_of(self, text: str, special: bool) -> list[int]:
@@ -245,13 +240,13 @@ def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: E
         check_files(local)
     common: dict[str, Any] = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     # Before the weights: an unsupported family should not cost a download.
-    text_config = described(source, config.path, config.revision, config.trust_remote_code)
+    text_config = described(source, config.path, **common)
     unloadable = f"model {config.path} cannot be loaded"
     with readable(unloadable):
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
         model = complete_model(
             source,
-            called=config.path,
+            called=f"model {config.path}",
             dtype=torch_dtype,
             use_safetensors=True,
             attn_implementation=attention_implementation(text_config),

@@ -1,11 +1,13 @@
 """A model that says whether one text follows from another, for tasks that score with one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from models.compat import complete_model
 from models.description import check_counts
 from models.errors import ModelError, readable
 from models.loading import locate, resolve_device
@@ -68,23 +70,17 @@ def entailment(path: str, device: str = "auto") -> Entailment:
 
     config, label = _config(path)
     target = resolve_device(device)
-    loaded: Any = AutoModelForSequenceClassification.from_pretrained
-    try:
-        with readable(f"task.nli={path} cannot be loaded"):
-            tokenizer = AutoTokenizer.from_pretrained(_source(path), trust_remote_code=False)
-            model, info = loaded(
-                _source(path),
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except ModelError as error:
-        raise RunError(str(error)) from error
-    if missing := sorted(info["missing_keys"]):
-        # transformers makes them up at random.
-        raise RunError(f"task.nli={path} lacks {len(missing)} of its weights, the first is {missing[0]}")
+    with _loading(path):
+        tokenizer = AutoTokenizer.from_pretrained(_source(path), trust_remote_code=False)
+        model = complete_model(
+            _source(path),
+            called=f"task.nli={path}",
+            kind=AutoModelForSequenceClassification,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
     if tokenizer.pad_token is None:
         raise RunError(f"task.nli={path} has no padding token, which comparing texts in batches needs")
     model = model.eval().to(target)
@@ -115,12 +111,9 @@ def _config(path: str) -> tuple[Any, int]:
     """A model's configuration, and the number of its label for entailment."""
     from transformers import AutoConfig
 
-    try:
-        with readable(f"task.nli={path} cannot be loaded"):
-            check_counts(_source(path), path)
-            config = AutoConfig.from_pretrained(_source(path), trust_remote_code=False)
-    except ModelError as error:
-        raise RunError(str(error)) from error
+    with _loading(path):
+        check_counts(_source(path), path)
+        config = AutoConfig.from_pretrained(_source(path), trust_remote_code=False)
     # Models disagree about the order of their labels, and say what it is.
     labels = {str(name).lower(): int(number) for number, name in config.id2label.items()}
     if _LABEL not in labels:
@@ -129,6 +122,16 @@ def _config(path: str) -> tuple[Any, int]:
             "natural language inference whose config.json names its labels"
         )
     return config, labels[_LABEL]
+
+
+@contextmanager
+def _loading(path: str) -> Iterator[None]:
+    """Say of the task's option what transformers says of its files."""
+    try:
+        with readable(f"task.nli={path} cannot be loaded"):
+            yield
+    except ModelError as error:
+        raise RunError(str(error)) from error
 
 
 def _source(path: str) -> str:

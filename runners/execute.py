@@ -155,8 +155,8 @@ def _finished(run: RunFolder, job: Job) -> Finished:
     asked = _to_rescore(run, job)
     metrics = run.read_metrics() if asked is None else rescore(run.path, asked)
     to = Destination.of(job.logger)
-    # Somebody else's results, or a read-only copy, can be read all the same.
-    if not is_told(run.path, to) and os.access(run.path, os.W_OK) and os.access(run.root, os.W_OK):
+    # Somebody else's run can be read all the same.
+    if not is_told(run.path, to) and os.access(run.path, os.W_OK):
         with run.lock(wait=True):
             # Another process may have told it in the meantime.
             if not is_told(run.path, to):

@@ -60,8 +60,8 @@ def stored_config(run: RunFolder) -> dict[str, Any]:
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise RunError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     groups = config if isinstance(config, dict) else {}
-    named = [groups[group].get("name") for group in ("method", "task") if isinstance(groups.get(group), dict)]
-    if [type(name) for name in named] != [str, str]:
+    parts = [groups.get(group) for group in ("method", "task")]
+    if not all(isinstance(part, dict) and isinstance(part.get("name"), str) for part in parts):
         raise RunError(f"{path} is not the configuration of a run: it has no method or no task")
     return groups
 

@@ -104,8 +104,8 @@ def log_run(
     failure = _told(lambda: content(config, metrics, rows), folder, to)
     with contextlib.suppress(OSError):
         if failure is None:
-            (folder / "wandb" / _TOLD_RUN).write_text(_whom(to), encoding="utf-8")
-        (folder / "wandb" / _TO_TELL).unlink(missing_ok=True)
+            _mark(folder, _TOLD_RUN).write_text(_whom(to), encoding="utf-8")
+        _mark(folder, _TO_TELL).unlink(missing_ok=True)
     return _kept(failure, folder, "this run, whose results are stored")
 
 
@@ -113,13 +113,14 @@ def promise(folder: Path, to: Destination) -> None:
     """Note that a run will be told as soon as it is finished, in case the process is killed in between."""
     if to.mode != "disabled":
         with contextlib.suppress(OSError):
-            (folder / "wandb").mkdir(exist_ok=True)
-            (folder / "wandb" / _TO_TELL).touch()
+            mark = _mark(folder, _TO_TELL)
+            mark.parent.mkdir(exist_ok=True)
+            mark.touch()
 
 
 def is_promised(folder: Path) -> bool:
     """Return whether the process of a run was killed before it had told W&B."""
-    return (folder / "wandb" / _TO_TELL).exists()
+    return _mark(folder, _TO_TELL).exists()
 
 
 def is_told(folder: Path, to: Destination) -> bool:
@@ -127,7 +128,7 @@ def is_told(folder: Path, to: Destination) -> bool:
     if to.mode == "disabled":
         return True
     try:
-        return (folder / "wandb" / _TOLD_RUN).read_text(encoding="utf-8") == _whom(to)
+        return _mark(folder, _TOLD_RUN).read_text(encoding="utf-8") == _whom(to)
     except (OSError, ValueError):
         return False
 
@@ -135,7 +136,11 @@ def is_told(folder: Path, to: Destination) -> bool:
 def forget(folder: Path) -> None:
     """Let a run be told again: its metrics have changed."""
     with contextlib.suppress(OSError):
-        (folder / "wandb" / _TOLD_RUN).unlink()
+        _mark(folder, _TOLD_RUN).unlink()
+
+
+def _mark(folder: Path, name: str) -> Path:
+    return folder / "wandb" / name
 
 
 def _whom(to: Destination) -> str:

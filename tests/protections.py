@@ -204,9 +204,9 @@ INPUT = [
         "runners/test_fuzz_models.py::test_what_the_fuzzing_found",
     ),
     Protection(
-        "models/loading.py",
-        "        except TemplateError as error:\n",
-        "        except ZeroDivisionError as error:\n",
+        "models/errors.py",
+        "StrictDataclassError, TemplateError)",
+        "StrictDataclassError)",
         "runners/test_fuzz_models.py::test_what_the_fuzzing_found",
     ),
     Protection(
@@ -274,9 +274,9 @@ INPUT = [
 
 STRANGERS = [
     Protection(
-        "models/loading.py",
-        "config.revision, config.trust_remote_code)",
-        "config.revision, True)",
+        "models/description.py",
+        "revision=revision, trust_remote_code=trust_remote_code, **gguf",
+        "revision=revision, trust_remote_code=True, **gguf",
         "runners/test_security.py::test_code_that_comes_with_a_model_does_not_run",
     ),
     Protection(

@@ -11,6 +11,8 @@ from tasks.errors import DataError
 from tasks.judges.config import OPENAI, JudgeConfig
 
 _MOST_BYTES = 2**24
+# What no server should send fails in the client in many ways.
+_NONSENSE = (ValueError, AttributeError, LookupError, TypeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,7 @@ def endpoint(config: JudgeConfig) -> Complete:
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             # Every other request would end the same way.
             raise DataError(f"the judge refuses: {_said(error, key)}") from None
-        except JudgeUnreachableError:
-            raise
-        except (
-            *(openai.OpenAIError, ValueError, AttributeError, LookupError, TypeError, RecursionError),
-        ) as error:
-            # What no server should send fails in the client in many ways.
+        except (openai.OpenAIError, *_NONSENSE) as error:
             raise JudgeUnreachableError(_said(error, key)) from None
         if not text.strip():
             # Filtered, or all of its tokens went into thinking; another try may end otherwise.

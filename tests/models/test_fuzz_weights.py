@@ -163,9 +163,7 @@ def test_damaged_safetensors(tmp_path, folder, at, new):
     check(copy)
 
 
-@pytest.mark.parametrize(
-    "name", ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
-)
+@pytest.mark.parametrize("name", JSON)
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"null", b"[]", b"\0" * 100, b'{"model_type": 3}', b"[" * 100_000]
 )

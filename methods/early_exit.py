@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.shared.confidence import DECAYS, decayed, saturation, softmax_response
+from methods.shared.confidence import CONFIDENCES, DECAYS, ExitRule
 from methods.shared.deferred import Deferred
 from methods.shared.errors import MethodError
-from methods.shared.exits import Exits
+from methods.shared.exits import Exits, runs_up_to
 from methods.shared.method import Method
+from methods.shared.profile import Profile, Seen
 from methods.shared.ranges import at_least, one_of
 from methods.shared.target import Solvable, TargetParams
 from models.batch import Batch
@@ -58,7 +59,7 @@ class EarlyExitParams(TargetParams):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of(self, "confidence", "softmax", "saturation")
+        one_of(self, "confidence", *CONFIDENCES)
         one_of(self, "decay", *DECAYS)
         one_of(self, "kv_policy", "propagate", "copy", "hole", "defer")
         at_least(self, 1, "check_every")
@@ -70,16 +71,15 @@ class EarlyExit(Method):
 
     Params = EarlyExitParams
     params: EarlyExitParams
-    trained_in_paper = True
-    batch_policy = "gather"
+    trained_in_paper, batch_policy = True, "gather"
 
     def __init__(self, params: Any = None):
         super().__init__(params)
-        self.kv_policy = self.params.kv_policy
-        self.max_batch = 1 if self.kv_policy == "defer" else None
-        # Cosines of neighbouring layers crowd below 1: the search is even in the logarithm of their distance.
-        crowded = self.params.confidence == "saturation"
-        self.solves = Solvable("threshold", at=lambda u: 1 - 10 ** (-4 * u) if crowded else u, rises=False)
+        own = self.params
+        self.kv_policy = own.kv_policy
+        self.rule = ExitRule(own.confidence, own.threshold, own.decay, own.tau)
+        self.max_batch = 1 if own.kv_policy == "defer" else None
+        self.solves = Solvable("threshold", at=self.rule.threshold_at, rises=False)
 
     def bind(self, stack: Stack) -> None:
         super().bind(stack)
@@ -100,13 +100,17 @@ class EarlyExit(Method):
 
     def leaves(self, layer: int, hidden: Tensor, below: Tensor) -> list[bool]:
         """Which rows, of states [rows, width] after this layer and below it, leave here."""
-        base, params = self.params.threshold, self.params
-        if layer not in self.exits or base is None or base > 1:
+        needed = self.rule.needed(self.batch.step_index, self.max_new_tokens)
+        if layer not in self.exits or needed > 1:
             return [False] * len(hidden)
-        needed = decayed(base, params.decay, params.tau, self.batch.step_index, self.batch.max_new_tokens)
-        by_head = params.confidence == "softmax"
-        confidence = softmax_response(self.stack, hidden) if by_head else saturation(hidden, below)
-        return (confidence >= needed).tolist()
+        return (self.rule.confidence(self.stack, hidden, below) >= needed).tolist()
+
+    def signal(self, layer: int, seen: Seen) -> Tensor | None:
+        return self.rule.confidence(self.stack, seen.above, seen.below) if layer in self.exits else None
+
+    def predicted_runs(self, profile: Profile) -> Tensor:
+        needed = [self.rule.needed(index, profile.max_new_tokens) for index in profile.indices.tolist()]
+        return runs_up_to(profile.signals >= torch.tensor(needed)[:, None])
 
     def forward(self, ids: Tensor, step: Step) -> Tensor:
         hidden = self.stack.embed(ids, step)
@@ -118,10 +122,11 @@ class EarlyExit(Method):
             hidden = layer.ffn(layer.attention(hidden, step, rows), below, rows)
             if layer.index not in self.exits:
                 continue
-            out = self.leaves(layer.index, hidden[active, -1], below[active, -1])
-            if not any(out):
-                continue
+            states = (hidden[:, -1], below[:, -1])
+            out = self.leaves(layer.index, *(one if rows is None else one[rows] for one in states))
             leaving = [row for row, leaves in zip(active, out, strict=True) if leaves]
+            if not leaving:
+                continue
             self.fill(layer.index, hidden, step, leaving)
             self.taken.note(leaving, layer.index)
             active = [row for row in active if row not in leaving]

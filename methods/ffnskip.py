@@ -4,6 +4,7 @@ Jaiswal et al., "FFN-SkipLLM: A Hidden Gem for Autoregressive Decoding with Adap
 EMNLP 2024, Algorithm 1.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 from methods.shared.eligible import EligibleFFNs
 from methods.shared.errors import MethodError
 from methods.shared.method import Method
+from methods.shared.profile import Profile, Seen
 from methods.shared.ranges import at_least, one_of
 from methods.shared.target import Solvable
-from models.batch import Batch
+from models.counters import FFN
 from models.host_read import HostRead
 from models.layers import Layer
 from models.numerics import cosine
@@ -67,9 +69,9 @@ class FFNSkip(Method):
         self.eligible = self.params.layers(len(stack.layers))
         self.batch_policy = self.params.batch_policy
 
-    def begin(self, batch: Batch) -> None:
-        super().begin(batch)
-        self.warmup = self.params.warmup(batch.max_new_tokens)
+    def schedule(self, max_new_tokens: int) -> None:
+        super().schedule(max_new_tokens)
+        self.warmup = self.params.warmup(max_new_tokens)
 
     def forward(self, ids: Tensor, step: Step) -> Tensor:
         threshold = self.params.threshold
@@ -96,6 +98,25 @@ class FFNSkip(Method):
                 hidden, similar = self._run(layer, hidden, layer_input, running)
                 tested = running, self._span(layer.index), HostRead(similar)
         return hidden
+
+    def signal(self, layer: int, seen: Seen) -> Tensor | None:
+        if layer not in self.eligible:
+            return None
+        measure = _residual if self.params.similarity == "residual" else _raw
+        return measure(seen.before[:, None], seen.output[:, None], seen.above[:, None])
+
+    def predicted_runs(self, profile: Profile) -> Tensor:
+        steps, depth = profile.signals.shape
+        runs = torch.full((2, depth), float(steps))
+        threshold = math.inf if self.params.threshold is None else self.params.threshold
+        cold = profile.indices >= self.params.warmup(profile.max_new_tokens)
+        skip_left = torch.zeros(steps, dtype=torch.int64)
+        for layer in self.eligible:
+            running = skip_left == 0
+            runs[FFN, layer] = float(running.sum())
+            saturated = running & cold & (profile.signals[:, layer] >= threshold)
+            skip_left = torch.where(saturated, self._span(layer), (skip_left - 1).clamp_min(0))
+        return runs
 
     def _span(self, layer: int) -> int:
         """FFNs to skip after a saturated one."""

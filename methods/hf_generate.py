@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, StaticCache, StoppingCriteria, StoppingCriteriaList
 
+from methods.shared.errors import MethodError
 from methods.shared.method import Method, Watch
 from methods.shared.ranges import one_of
 from models.batch import Batch
@@ -44,6 +45,12 @@ class HFGenerate(Method):
         # `generate` fills what a call leaves open (a repetition penalty, an EOS) from the checkpoint's own
         # settings; the run's are all that is meant.
         stack.model.generation_config = GenerationConfig()
+        # Its speed must be what a user of transformers has, in either direction.
+        if any(not weight.is_contiguous() for weight in stack.model.parameters() if weight.dim() == 2):
+            raise MethodError(
+                "method=hf_generate times transformers as it comes, and engine.product=transposed stores "
+                "weights in another order; leave engine.product=auto"
+            )
         self._static: dict[tuple[int, int], StaticCache] = {}
 
     def generate(self, batch: Batch, watch: Watch) -> None:

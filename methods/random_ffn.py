@@ -8,9 +8,10 @@ from torch import Tensor
 from methods.shared.draws import draw
 from methods.shared.eligible import EligibleFFNs
 from methods.shared.method import Method
+from methods.shared.profile import Profile
 from methods.shared.ranges import within
 from methods.shared.target import Solvable
-from models.batch import Batch
+from models.counters import FFN
 from models.stack import Stack
 from models.step import Step
 
@@ -44,9 +45,16 @@ class RandomFFN(Method):
         super().bind(stack)
         self.eligible = self.params.layers(len(stack.layers))
 
-    def begin(self, batch: Batch) -> None:
-        super().begin(batch)
-        self.warmup = self.params.warmup(batch.max_new_tokens)
+    def schedule(self, max_new_tokens: int) -> None:
+        super().schedule(max_new_tokens)
+        self.warmup = self.params.warmup(max_new_tokens)
+
+    def predicted_runs(self, profile: Profile) -> Tensor:
+        steps = len(profile.indices)
+        drawing = int((profile.indices >= self.params.warmup(profile.max_new_tokens)).sum())
+        runs = torch.full((2, len(self.stack.layers)), float(steps))
+        runs[FFN, list(self.eligible)] -= drawing * (self.params.share or 0)
+        return runs
 
     def forward(self, ids: Tensor, step: Step) -> Tensor:
         if not self.params.share or self.batch.step_index < self.warmup:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from methods.shared.draws import draw
 from methods.shared.method import Method
+from methods.shared.profile import Profile
 from methods.shared.ranges import within
 from methods.shared.target import Solvable, TargetParams
 from models.step import Step
@@ -45,6 +46,11 @@ class RandomLayer(Method):
     def nominal_skip(self) -> float | None:
         depth = len(self.stack.layers)
         return None if self.params.share is None else self.params.share * (depth - 2) / depth
+
+    def predicted_runs(self, profile: Profile) -> Tensor:
+        runs = torch.full((2, len(self.stack.layers)), float(sum(profile.lengths)))
+        runs[:, 1:-1] *= 1 - (self.params.share or 0)
+        return runs
 
     def forward(self, ids: Tensor, step: Step) -> Tensor:
         if not self.params.share:

@@ -11,7 +11,6 @@ from methods.shared.errors import MethodError
 from methods.shared.method import Method
 from methods.shared.ranges import at_least
 from methods.shared.target import Solvable, TargetParams
-from models.batch import Batch
 from models.plan import Plan
 from models.stack import Stack
 
@@ -99,13 +98,13 @@ class SkipDecode(Method):
             "min_layers", at=lambda share: round(most - share * (most - warmup)), rises=True
         )
 
-    def begin(self, batch: Batch) -> None:
-        super().begin(batch)
+    def schedule(self, max_new_tokens: int) -> None:
+        super().schedule(max_new_tokens)
         self._active = frozenset(range(len(self.stack.layers)))
 
     def exit(self, index: int) -> int:
         """Layers that run at decode step `index`, rounded half to even."""
-        t = min(1.0, index / (self.params.horizon or self.batch.max_new_tokens))
+        t = min(1.0, index / (self.params.horizon or self.max_new_tokens))
         return round((1 - t) * self.most + t * self.least)
 
     def plan(self, index: int) -> Plan:

@@ -73,9 +73,9 @@ class StaticFFN(Method):
         skipped = [self.eligible[place] for place in order[: self.params.count or 0]]
         self._static = self.full.without_ffn(skipped)
 
-    def begin(self, batch: Batch) -> None:
-        super().begin(batch)
-        self.warmup = self.params.warmup(batch.max_new_tokens)
+    def schedule(self, max_new_tokens: int) -> None:
+        super().schedule(max_new_tokens)
+        self.warmup = self.params.warmup(max_new_tokens)
 
     def plan(self, index: int) -> Plan:
         return self.full if index < self.warmup else self._static

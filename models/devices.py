@@ -59,9 +59,6 @@ class AwayLayer(Layer):
     def matrices(self) -> list[Tensor]:
         return self._there.matrices()
 
-    def reserve(self, rows: int) -> None:
-        self._there.reserve(rows)
-
     def _attention_sum(self, state: Tensor, step: Step) -> Tensor:
         step = step.away(self._part, self._device)
         return self._there._attention_sum(state.to(self._device), step).to(state.device)

@@ -1,24 +1,21 @@
 """Which number format a model runs in; on a CPU, which one is faster."""
 
-import json
-import os
-import statistics
-import time
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
+from functools import cache, partial
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from models.cache_folder import cache_root, machine
+from models.cache_folder import remembered
 from models.errors import ModelError
+from models.kernels import Kernels, kernels
+from models.product import SIDE, Choice, each, sample_matrices, seconds
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 # bfloat16 rounds more, so it has to be clearly faster.
 _WORTH_IT = 0.8
-# A matrix that no processor's cache holds four of.
-_SIDE, _COPIES, _ROUNDS = 3072, 4, 7
 
 
 def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype:
@@ -44,52 +41,28 @@ def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype:
 
 @cache
 def bfloat16_time(threads: int) -> float:
-    """Time of matrix-vector products in bfloat16 over that in float32; measured once a machine, and kept.
+    """Time of matrix-vector products in bfloat16 over that in float32, as fast as this machine does them.
 
     Parameters
     ----------
     threads : int
         Torch's, as they are set now.
     """
-    path = cache_root() / "dtype.json"
-    key = f"{machine()} {threads} threads"
-    known = _known(path)
-    if key in known:
-        return known[key]
-    ratio = _measured()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        work = path.with_suffix(f".{os.getpid()}")
-        work.write_text(json.dumps({**known, key: ratio}))
-        work.replace(path)
-    except OSError:
-        # Then the next process measures again.
-        pass
-    return ratio
+    return float(remembered("dtype.json", f"{threads} threads {_product()[0]}", _measured, float))
 
 
-def _known(path: Path) -> dict[str, float]:
-    """What earlier processes found."""
-    try:
-        return {key: float(ratio) for key, ratio in json.loads(path.read_text()).items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
+def _product() -> tuple[str, Callable[[Tensor, Tensor], Tensor]]:
+    """How one vector is multiplied here, and its name."""
+    library = kernels()
+    if isinstance(library, Kernels):
+        return library.name, lambda vector, matrix: library.product(matrix, None, vector, Choice().way(1))
+    return "linear", F.linear
 
 
 def _measured() -> float:
-    """Median ratio of rounds in which both take turns."""
-    weights = [torch.ones(_SIDE, _SIDE) for _ in range(_COPIES)]
-    sides = [weights, [weight.bfloat16() for weight in weights]]
-    states = [torch.ones(1, _SIDE), torch.ones(1, _SIDE, dtype=torch.bfloat16)]
-    rounds = []
-    with torch.inference_mode():
-        for _ in range(_ROUNDS):
-            seconds = []
-            for state, matrices in zip(states, sides, strict=True):
-                began = time.perf_counter()
-                for matrix in matrices:
-                    F.linear(state, matrix)
-                seconds.append(time.perf_counter() - began)
-            rounds.append(seconds[1] / seconds[0])
-    # The first round allocates and chooses kernels.
-    return statistics.median(rounds[1:])
+    sides = [
+        each(partial(_product()[1], torch.ones(1, SIDE, dtype=dtype)), sample_matrices(dtype))
+        for dtype in (torch.float32, torch.bfloat16)
+    ]
+    plain, short = seconds(sides)
+    return short / plain

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from models.families import Family
 from models.layers import Layer, Rotary
+from models.product import Products
 from models.step import Step
 
 # Tokens of a pass whose queries are folded: the mask is repeated for that, which a prompt's should not be.
@@ -34,21 +35,30 @@ class FusedLayer(Layer):
     family : Family
     config : transformers config
     rotary : callable (hidden, step) -> (cos, sin)
+    products : Products
     **place
         What every layer takes: window, cache, counters.
     """
 
-    def __init__(self, index: int, module: Any, family: Family, *, config: Any, rotary: Rotary, **place: Any):
+    def __init__(
+        self,
+        index: int,
+        module: Any,
+        family: Family,
+        *,
+        config: Any,
+        rotary: Rotary,
+        products: Products,
+        **place: Any,
+    ):
         super().__init__(index, **place)
         attention, ffn = module.get_submodule(family.attention), module.get_submodule(family.ffn[0])
         query, key, value, out = (attention.get_submodule(name) for name in _projections(family))
         gate, up, down = (ffn.get_submodule(name) for name in family.gated_ffn or ())
-        qkv, qkv_bias = _merged([query, key, value])
         first = query.out_features
-        self._qkv = Projection(qkv, qkv_bias)
-        self._kv = Projection(qkv[first:], None if qkv_bias is None else qkv_bias[first:])
-        self._gate_up, self._out = Projection(*_merged([gate, up])), Projection(out.weight, out.bias)
-        self._down = Projection(down.weight, down.bias)
+        self._qkv, self._out = products.of(query, key, value), products.of(out)
+        self._kv = self._qkv.rows(first)
+        self._gate_up, self._down = products.of(gate, up), products.of(down)
         self._width = attention.head_dim
         self._heads, self._kv_heads = first // self._width, key.out_features // self._width
         self._attention_norm = RMSNorm(module.get_submodule(family.attention_norm))
@@ -64,7 +74,7 @@ class FusedLayer(Layer):
         self.kv_weights = sum(p.numel() for part in (key, value) for p in part.parameters())
 
     def matrices(self) -> list[Tensor]:
-        return [projection.weight for projection in (self._qkv, self._out, self._gate_up, self._down)]
+        return [product.weight for product in (self._qkv, self._out, self._gate_up, self._down)]
 
     def _attended(self, state: Tensor, step: Step) -> Tensor:
         rows, tokens, _ = state.shape
@@ -145,20 +155,6 @@ class FusedLayer(Layer):
         self._cache().write_both(self.index, both.unflatten(1, (2, self._kv_heads)), step)
 
 
-class Projection:
-    """States [..., width] times a matrix [outputs, width], plus a bias: [n, outputs], by the shortest way."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None):
-        self.weight, self.bias = weight, bias
-        self._transposed, self._width = weight.t(), weight.shape[1]
-
-    def __call__(self, state: Tensor) -> Tensor:
-        flat = state.reshape(-1, self._width)
-        if self.bias is None:
-            return torch.mm(flat, self._transposed)
-        return torch.addmm(self.bias, flat, self._transposed)
-
-
 class RMSNorm:
     """x (w sqrt n) / hypot(|x|, sqrt(n eps)), which is x w / sqrt(mean x^2 + eps), in float32.
 
@@ -197,20 +193,6 @@ def unfusable(family: Family, config: Any, modules: Any) -> str | None:
 
 def _projections(family: Family) -> tuple[str, str, str, str]:
     return "q_proj", family.key, family.value, "o_proj"
-
-
-@torch.no_grad()
-def _merged(parts: list[Any]) -> tuple[Tensor, Tensor | None]:
-    """Matrices (and biases) below each other in one; the parts' own parameters become views of it."""
-
-    def merge(parameters: list[nn.Parameter]) -> Tensor:
-        whole = torch.cat([parameter.data for parameter in parameters])
-        for parameter, view in zip(parameters, whole.split([len(p) for p in parameters]), strict=True):
-            parameter.data = view
-        return whole
-
-    bias = merge([part.bias for part in parts]) if parts[0].bias is not None else None
-    return merge([part.weight for part in parts]), bias
 
 
 def _by_head(projected: Tensor, rows: int, tokens: int, width: int) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from models.compat import SlotCache, StoreOnly, as_argument, cache_keyword, rotate, store_only
 from models.families import Family
 from models.layers import Layer, Rotary
+from models.product import Products, with_products
 from models.step import Step
 
 
@@ -23,6 +24,7 @@ class HFLayer(Layer):
     family : Family
     config : transformers config
     rotary : callable (hidden, step) -> (cos, sin), or None
+    products : Products
     **place
         What every layer takes: window, cache, counters.
     """
@@ -35,9 +37,11 @@ class HFLayer(Layer):
         *,
         config: Any,
         rotary: Rotary | None,
+        products: Products,
         **place: Any,
     ):
         super().__init__(index, **place)
+        module = with_products(module, products)
 
         def part(path: str) -> Any:
             return attrgetter(path)(module)

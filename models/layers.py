@@ -1,4 +1,4 @@
-"""One decoder layer opened into sub-layers; the implementations are `models.hf` and `models.fused`."""
+"""One decoder layer opened into sub-layers; the implementations are `models.hf`, `fused` and `native`."""
 
 from collections.abc import Callable
 
@@ -50,9 +50,6 @@ class Layer:
     def matrices(self) -> list[Tensor]:
         """The weight matrices that a pass of both sub-layers reads."""
         raise NotImplementedError
-
-    def reserve(self, rows: int) -> None:
-        """Get ready for batches of up to so many rows, before the clock runs."""
 
     # The two sub-layers as a whole; an implementation that has them in one piece overrides them.
 

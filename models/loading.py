@@ -5,7 +5,6 @@ import hashlib
 import importlib.util
 import os
 from dataclasses import dataclass
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from models.errors import ModelError, first_line, readable
 from models.families import family_of
 from models.gguf import converted, file_sha256
 from models.graphs import CudaRecorder
+from models.product import NAMES
 from models.stack import Stack
 
 
@@ -58,21 +58,32 @@ class EngineConfig:
     ----------
     layer : str
         Implementation of the sub-layers: hf drives the transformers sub-modules, for every family; fused
-        merges projections, for Llama-like ones; auto is fused where the model allows it.
+        merges projections, for Llama-like ones; native is fused with decode steps in this project's own
+        kernels, on a CPU with a C++ compiler; auto is the fastest that the model and the machine allow.
+    product : str
+        How weights are multiplied on a CPU: kernel (this project's own), linear (torch's), transposed
+        (torch's, with weights stored in another order); auto is the fastest here.
     compile : bool
-        Compile the decode steps of fused layers. On a CPU into programs: half a minute once a machine and
-        model, and a C++ compiler. On a GPU record them as CUDA graphs.
+        Insist on compiled decode steps: native layers on a CPU, CUDA graphs of fused ones on a GPU.
     device_map : str or None
         auto: spread the layers over all GPUs that are visible; None: all on one device.
     """
 
     layer: str = "auto"
+    product: str = "auto"
     compile: bool = False
     device_map: str | None = None
 
     def __post_init__(self) -> None:
-        if self.layer not in ("auto", "fused", "hf"):
-            raise ModelError(f"engine.layer={self.layer} is unknown; choose auto, fused or hf")
+        if self.layer not in ("auto", "native", "fused", "hf"):
+            raise ModelError(f"engine.layer={self.layer} is unknown; choose auto, native, fused or hf")
+        if self.product not in NAMES:
+            raise ModelError(f"engine.product={self.product} is unknown; choose {', '.join(NAMES)}")
+        if self.layer == "native" and self.product not in ("auto", "kernel"):
+            raise ModelError(
+                f"engine.layer=native multiplies by its own kernels; leave engine.product=auto, "
+                f"not {self.product}"
+            )
         if self.device_map not in (None, "auto"):
             raise ModelError(f"engine.device_map={self.device_map} is unknown; choose auto or null")
         if self.compile and self.device_map is not None:
@@ -214,11 +225,19 @@ def _content(local: Path) -> str:
     return f"sha256:{file_sha256(local)[:16]}"
 
 
-def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: EngineConfig) -> LoadedModel:
+def load_model(
+    config: ModelConfig, *, dtype: str | None, device: str, engine: EngineConfig, keep_layout: bool = False
+) -> LoadedModel:
     """Load a model and open it into sub-layers.
 
     Only safetensors and GGUF weights are read, and code that comes with a model runs only if the config says
     so.
+
+    Parameters
+    ----------
+    config, dtype, device, engine
+    keep_layout : bool
+        Leave weights as transformers has them, for whoever times transformers itself.
 
     Raises
     ------
@@ -261,8 +280,10 @@ def load_model(config: ModelConfig, *, dtype: str | None, device: str, engine: E
         raise ModelError(f"{unloadable}: {first_line(error)}") from error
     if local is None:
         revision = getattr(model.config, "_commit_hash", None) or revision
-    opened = compiled_stack if engine.compile else partial(Stack, parts=parts)
-    stack = opened(model, engine.layer)
+    if engine.compile:
+        stack = compiled_stack(model, engine.layer, product=engine.product)
+    else:
+        stack = Stack(model, engine.layer, product=engine.product, keep_layout=keep_layout, parts=parts)
     _give_back()
     return LoadedModel(stack, tokenizer, end_tokens(model, tokenizer), revision)
 
@@ -285,11 +306,15 @@ def _spread(model: Any, devices: list[torch.device]) -> list[Part]:
     return spread(model, attrgetter(family.layers)(model), devices)
 
 
-def compiled_stack(model: Any, layer: str = "auto") -> Stack:
-    """A model opened into compiled sub-layers: programs on a CPU, CUDA graphs on a GPU."""
+def compiled_stack(model: Any, layer: str = "auto", product: str = "auto") -> Stack:
+    """A model opened into compiled sub-layers: native ones on a CPU, recorded ones on a GPU."""
     if model.device.type == "cuda":
         return Stack(model, layer, recorder=CudaRecorder(model.device))
-    return Stack(model, layer, compiled=True)
+    if layer in ("fused", "hf"):
+        raise ModelError(
+            f"engine.compile=true on a CPU means engine.layer=native, not {layer}; leave one of them out"
+        )
+    return Stack(model, "native", product=product)
 
 
 def _owned(model: Any) -> Any:

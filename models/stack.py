@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -9,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from models.cache import KVCache, whole_blocks
-from models.compiled import CompiledLayer
 from models.counters import Counters
 from models.devices import AwayLayer, Part, SplitCache, copied
 from models.errors import ModelError
@@ -19,7 +19,9 @@ from models.graphed import GraphedLayer
 from models.graphs import Graphs, Recorder
 from models.hf import HFLayer
 from models.layers import Layer
+from models.native import NativeLayer
 from models.plan import Plan
+from models.product import Products, products_for
 from models.step import Step
 
 
@@ -30,9 +32,12 @@ class Stack:
     ----------
     model : transformers causal LM
     layer : str
-        Implementation of the sub-layers: fused, hf, or auto for fused where the model allows it.
-    compiled : bool
-        Fused layers whose decode steps are compiled; for a CPU.
+        Implementation of the sub-layers: native, fused, hf, or auto for the first that the model and the
+        machine allow.
+    product : str
+        How weights are multiplied; see `models.product`.
+    keep_layout : bool
+        Leave weights as transformers has them, for whoever times transformers itself.
     recorder : Recorder or None
         Records the decode steps of fused layers and plays them back; for a GPU.
     parts : sequence of Part
@@ -41,10 +46,11 @@ class Stack:
     Attributes
     ----------
     model : nn.Module
-        The transformers causal LM; where `layer_name` is fused, some parameters are views of merged ones.
+        The transformers causal LM; unless `layer_name` is hf, some parameters are views of merged ones.
     layers : list of Layer
     layer_name : str
-        Their implementation: fused, compiled, graphed or hf.
+        Their implementation: native, fused, graphed or hf.
+    products : Products
     cache : KVCache or SplitCache
         In use by the current batch; see `reserve`.
     counters : Counters
@@ -57,7 +63,8 @@ class Stack:
         model: Any,
         layer: str = "auto",
         *,
-        compiled: bool = False,
+        product: str = "auto",
+        keep_layout: bool = False,
         recorder: Recorder | None = None,
         parts: Sequence[Part] = (),
     ):
@@ -83,14 +90,18 @@ class Stack:
         kinds = [kind_of(config, index) if family.rotary_by_kind else None for index in range(len(modules))]
         self.uniform_kv = len(set(kinds)) == 1
         self._windowed = any(window is not None for window in windows)
-        name = _implementation(layer, family, config, modules)
+        elsewhere = recorder is not None or len(parts) > 1
+        self.products = (
+            Products()
+            if elsewhere
+            else products_for(product, self.device, self.dtype, keep_layout=keep_layout)
+        )
+        name = _implementation(layer, family, config, modules, self.products)
         more: dict[str, Any] = {}
         self._graphs: Graphs | None = None
-        if compiled or recorder is not None:
-            _compilable(name, parts)
-            name = "compiled" if recorder is None else "graphed"
         if recorder is not None:
-            _recordable(config)
+            _recordable(name, parts, config)
+            name = "graphed"
             self._graphs = more["graphs"] = Graphs(
                 recorder, config.hidden_size, self.dtype, self.device, cache=lambda: self.cache.parts[0]
             )
@@ -111,12 +122,15 @@ class Stack:
                     config=config,
                     window=windows[index],
                     rotary=partial(self._rotary_tables, rotary, kinds[index]) if rotary else None,
+                    products=self.products,
                     **place,
                     **more,
                 )
                 if number:
                     own = AwayLayer(index, own, number, part.device, **place)
                 self.layers.append(own)
+        self._logits = self.products.of(self._head)
+        self.products.settle([*chain(*(one.matrices() for one in self.layers)), self._head.weight])
         self._heads: int = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         self._width: int = (
             getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -153,8 +167,6 @@ class Stack:
                 self.cache.begin(count)
                 self._graphs.reserve(count, slots)
         self.cache.begin(rows)
-        for layer in self.layers:
-            layer.reserve(rows)
         self.counters.begin(rows)
 
     def keep_rows(self, rows: list[int], filled: int) -> None:
@@ -214,7 +226,7 @@ class Stack:
             state = self._project_out(state)
         if columns is None:
             self.counters.head(1.0)
-            logits = self._head(state)
+            logits = self._logits(state).view(*state.shape[:-1], -1)
         else:
             self.counters.head(len(columns) / self._head.weight.shape[0])
             bias = None if self._head.bias is None else self._head.bias[columns]
@@ -293,18 +305,23 @@ class Stack:
         return 2 * self._heads * self._width * self.dtype.itemsize
 
 
-_LAYERS = {"fused": FusedLayer, "compiled": CompiledLayer, "graphed": GraphedLayer, "hf": HFLayer}
+_LAYERS = {"native": NativeLayer, "fused": FusedLayer, "graphed": GraphedLayer, "hf": HFLayer}
 
 
-def _implementation(name: str, family: Family, config: Any, modules: Any) -> str:
-    """Which layer a name means for a model: fused or hf."""
-    obstacle = None if name == "hf" else unfusable(family, config, modules)
-    if name == "fused" and obstacle is not None:
-        raise ModelError(f"engine.layer=fused does not fit this model: {obstacle}; use engine.layer=auto")
-    return "fused" if name != "hf" and obstacle is None else "hf"
+def _implementation(name: str, family: Family, config: Any, modules: Any, products: Products) -> str:
+    """Which layer a name means for a model: native, fused or hf."""
+    unfused = None if name == "hf" else unfusable(family, config, modules)
+    if name in ("native", "fused") and unfused is not None:
+        raise ModelError(f"engine.layer={name} does not fit this model: {unfused}; use engine.layer=auto")
+    if name == "native" and products.library is None:
+        why = products.obstacle or "it is for float32 and bfloat16 on one CPU, with engine.product=kernel"
+        raise ModelError(f"engine.layer=native is not to be had: {why}; use engine.layer=auto")
+    if name == "hf" or unfused is not None:
+        return "hf"
+    return "fused" if name == "fused" or products.library is None else "native"
 
 
-def _compilable(name: str, parts: Sequence[Part]) -> None:
+def _recordable(name: str, parts: Sequence[Part], config: Any) -> None:
     if len(parts) > 1:
         raise ModelError(
             "engine.compile=true records one device, and these layers lie on several; "
@@ -315,9 +332,6 @@ def _compilable(name: str, parts: Sequence[Part]) -> None:
             "engine.compile=true needs fused layers, and this model runs on those of transformers; "
             "leave engine.compile=false"
         )
-
-
-def _recordable(config: Any) -> None:
     kind = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     if kind in ("dynamic", "longrope"):
         raise ModelError(

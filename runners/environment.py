@@ -31,7 +31,7 @@ def environment() -> dict[str, Any]:
         "git_dirty": dirty,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "usable_cores": _usable_cores(),
         "memory_bytes": _memory_bytes(),
@@ -75,8 +75,9 @@ def _git(*arguments: str) -> str | None:
     return answer.stdout.strip()
 
 
-def _cpu_model() -> str | None:
-    """`platform.processor` is empty on most Linux systems, so ask the kernel first."""
+def cpu_model() -> str | None:
+    """Return the processor's name."""
+    # `platform.processor` is empty on most Linux systems, so the kernel is asked first.
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import tempfile
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ from runners.decoding import Decoding
 from runners.entailment import check_entailment, give_entailment
 from runners.environment import code_revision, environment
 from runners.errors import RunError
-from runners.files import explained
 from runners.halving import fitted_rows
 from runners.judging import check_judge, judge_run
 from runners.metrics import summarise
@@ -40,7 +38,7 @@ from runners.reuse import covering_rows, full_columns, stored_config
 from runners.settings import Job
 from runners.speed_metrics import decode_tokens
 from runners.stopping import StopRequest
-from runners.storage import RunFolder
+from runners.storage import RunFolder, check_writable
 from runners.wandb_logger import Destination, is_promised, is_told, log_run, promise
 from runners.warm_up import warm_up
 from tasks import registry as tasks
@@ -68,9 +66,11 @@ class Finished:
 
 
 @lru_cache(maxsize=1)
-def _model(config: Any, dtype: str, device: str, engine: Any, content: str | None) -> LoadedModel:
+def _model(
+    config: Any, dtype: str, device: str, engine: Any, keep_layout: bool, content: str | None
+) -> LoadedModel:
     """The model opened last, if it is still the same one: `content` is its `model_revision`."""
-    return load_model(config, dtype=dtype, device=device, engine=engine)
+    return load_model(config, dtype=dtype, device=device, engine=engine, keep_layout=keep_layout)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _plan(job: Job) -> _Plan:
     calibration = calibration_examples(job, method, task)
     conditions = identity.conditions(job, model_revision(job.model), max_new_tokens)
     root = Path(settings.results_dir)
-    _check_folder(root)
+    check_writable(root)
     # What judging needs is looked for now, and not when the answers are there.
     check_judge(job.judge, job.task_name, job.runner.baseline)
     check_entailment(task)
@@ -180,22 +180,6 @@ def _judged(finished: Finished, job: Job) -> Finished:
     return dataclasses.replace(finished, metrics=metrics)
 
 
-def _check_folder(root: Path) -> None:
-    """Refuse a results folder that cannot be written, before anything is loaded."""
-    with explained("use", root):
-        there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
-    if not there.is_dir():
-        raise RunError(f"results_dir={root}: {there} is not a folder; choose another results_dir")
-    # Tried, because rights do not tell: root may write everywhere, and cannot in /proc.
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        raise RunError(
-            f"results_dir={root}: {there} cannot be written ({error.strerror}); choose another results_dir"
-        ) from error
-
-
 def _tokens_per_s(rows: Rows) -> float | None:
     return quotient(sum(map(decode_tokens, rows)), total(rows, "decode_s"))
 
@@ -215,17 +199,22 @@ class Execution:
         self.job, self.stop = job, stop
         self.task, self.examples, self.run = task, examples, run = plan.task, plan.examples, plan.run
         conditions, settings = plan.conditions, job.settings
-        say(f"Loading {job.model.name} (a GGUF file is converted once, which takes about half a minute)")
-        if job.engine.compile:
-            say("Compiling its layers (once a machine and kind of model, about half a minute)")
+        say(f"Loading {job.model.name} (what is converted, compiled and measured once may take a minute)")
         # By its own name: what `auto` means may change with the threads.
         dtype, content = conditions["dtype"], conditions["model"]["revision"]
-        self.model = _model(job.model, dtype, settings.device, job.engine, content)
+        keep_layout = plan.method.own_engine
+        self.model = _model(job.model, dtype, settings.device, job.engine, keep_layout, content)
+        products = self.model.stack.products
+        if products.obstacle is not None:
+            say(f"Decoding without compiled kernels, up to three times as slow: {products.obstacle}")
         if settings.dtype == "auto":
             say(f"dtype=auto chose {str(self.model.stack.dtype).removeprefix('torch.')}")
         # What `auto` meant for this model.
-        conditions = {**conditions, "engine": self.model.stack.layer_name}
+        conditions = {**conditions, "engine": [self.model.stack.layer_name, products.name]}
         self.conditions_id = identity.digest(conditions)
+        # Beside transformers' own `generate`, weights lie as it has them.
+        beside = [self.model.stack.layer_name, products.beside_transformers]
+        self._hf_conditions_id = identity.digest({**conditions, "engine": beside})
         self._remaining = identity.remaining(conditions)
         self.decoding = Decoding(
             model=self.model,
@@ -311,6 +300,8 @@ class Execution:
         """Answer every batch that is not done yet; each is on disk before the next begins."""
         size = self.job.settings.batch_size
         seconds, tokens = 0.0, 0
+        who = f"{self.job.method_name} and the full model" if self.pair.paired else self.job.method_name
+        say(f"Answering {len(self.examples) - len(done)} examples with {who}")
         bar = Bar(len(self.examples), "example", initial=len(done), desc=self.job.method_name)
         with contextlib.closing(bar):
             for number, part in enumerate(batches(self.examples, size)):
@@ -335,7 +326,7 @@ class Execution:
         same examples under the same conditions."""
         if self.job.method_name == "hf_generate":
             return None
-        other = covering_rows(self.run.root, self.conditions_id, "hf_generate", self._asked, cache=cache)
+        other = covering_rows(self.run.root, self._hf_conditions_id, "hf_generate", self._asked, cache=cache)
         return None if other is None else quotient(_tokens_per_s(rows), _tokens_per_s(list(other.values())))
 
     def _config(self) -> str:
@@ -379,6 +370,7 @@ class Execution:
             "seed": job.settings.seed,
             "limit": job.settings.limit,
             "engine_layer": stack.layer_name,
+            "engine_product": stack.products.name,
             "conditions": self._remaining,
             "baseline": job.runner.baseline,
             "code_revision": code_revision(),

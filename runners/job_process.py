@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from runners.configure import job_from
 from runners.errors import RunError
 from runners.execute import execute
+from runners.notices import say
 from runners.stopping import Interrupted, StopRequest
 from runners.study import Study
 from runners.user_errors import USER_ERRORS, one_line
@@ -142,6 +143,7 @@ class _Jobs:
             return None
 
     def _one(self, number: int, place: Mapping[str, str]) -> None:
+        say(f"Job {number} of {len(self._study.jobs)}: {' '.join(self._study.jobs[number - 1])}")
         process = subprocess.Popen(
             [sys.executable, str(self._program), "job", str(self._study.folder), str(number)],
             stdin=subprocess.DEVNULL,

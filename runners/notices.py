@@ -1,13 +1,19 @@
 """What a person who is waiting wants to know, in characters that leave a terminal alone."""
 
+import contextlib
 import sys
+import time
 import unicodedata
 
 
 def say(text: str) -> None:
-    """Print a line to a terminal; say nothing where nobody is watching."""
-    if sys.stderr.isatty():
-        print(printable(text), file=sys.stderr)
+    """Print a line on stderr: as it is to a terminal, with the time of day into a log."""
+    line = printable(text)
+    # Nobody may be there to read it any more.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if not sys.stderr.isatty():
+            line = time.strftime("[%H:%M:%S] ") + line
+        print(line, file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:

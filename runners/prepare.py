@@ -2,12 +2,15 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from methods.shared.method import Method
+from methods.shared.profile import Profile
 from methods.shared.target import TargetParams
+from models.batch import Batch
 from runners.decoding import Decoding
 from runners.errors import RunError
 from runners.halving import told_if_too_large
@@ -78,15 +81,14 @@ def prepared(
         "temperatures": [example.temperature for example in examples],
     }
 
+    def read() -> Iterator[Batch]:
+        for start in range(0, len(prompts), ROWS):
+            ids = [one.ids for one in prompts[start : start + ROWS]]
+            yield decoding.batch(method, ids, keys[start : start + ROWS])
+
     def calibration() -> dict[str, Any]:
-        starts = range(0, len(prompts), ROWS)
         with torch.inference_mode(), told_if_too_large(min(ROWS, len(prompts))):
-            method.calibrate(
-                decoding.batch(
-                    method, [one.ids for one in prompts[start : start + ROWS]], keys[start : start + ROWS]
-                )
-                for start in starts
-            )
+            method.calibrate(read())
         return method.calibration
 
     if method.needs_calibration:
@@ -96,10 +98,20 @@ def prepared(
 
     def solution() -> dict[str, Any]:
         assert method.solves is not None
-        say(f"Solving {method.solves.name} for {method.params.target_skip} skipped, on calibration prompts")
+        say(
+            f"Solving {method.solves.name} for {method.params.target_skip:g} skipped, on {len(prompts)} "
+            "calibration prompts"
+        )
         temperatures = [example.temperature for example in examples]
         measure = Skip(decoding, prompts, keys, temperatures, method.params.target_unit, rows)
-        return dataclasses.asdict(solve(method, measure, len(prompts)))
+        # One for all targets; and for all methods, if they decide by no state.
+        params = dataclasses.asdict(dataclasses.replace(job.method, target_skip=None))
+        by = None if type(method).signal is Method.signal else [job.method_name, params]
+        profile_key = {**key, "method": by, "what": "profile"}
+        seen = None
+        if method.foretells:
+            seen = cached(profile_key, lambda: measure.profile(method).as_json(), Profile.of_json)
+        return dataclasses.asdict(solve(method, measure, len(prompts), seen))
 
     found = cached({**key, "what": "solution"}, solution, lambda stored: Solution(**stored))
     if found.steps < _LEAST_STEPS and len(prompts) == job.runner.calibration_prompts:

@@ -8,12 +8,17 @@ from typing import Any
 
 import torch
 
+from runners.environment import cpu_model
+
 JOBS_AT_ONCE = "SKIPBENCH_JOBS_AT_ONCE"
 
 
 def device_name(devices: Sequence[torch.device]) -> str:
-    """The devices of a model in words."""
-    counts = Counter(torch.cuda.get_device_name(one) if one.type == "cuda" else "cpu" for one in devices)
+    """The devices of a model in words, by the names that their makers gave them."""
+    counts = Counter(
+        torch.cuda.get_device_name(one) if one.type == "cuda" else f"cpu ({cpu_model() or 'unknown'})"
+        for one in devices
+    )
     return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())
 
 

@@ -127,6 +127,8 @@ METRICS = _schema(
     (INT, "jobs_at_once"),
     # Stands for what else changes tokens or times: prompts, sampling, the first token, fixed lengths.
     (TEXT, "conditions"),
+    # How weights meet one vector: kernel, linear (torch's library), both, or transposed.
+    (TEXT, "engine_product"),
 )
 
 # A judge's verdicts, in `judgements-<judge>.parquet`.
@@ -164,6 +166,7 @@ SETTING = (
     "max_new_tokens",
     "temperature",
     "engine_layer",
+    "engine_product",
     "conditions",
 )
 

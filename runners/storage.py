@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from logging import getLogger
@@ -244,3 +245,19 @@ def finished_run(path: Path) -> RunFolder:
     if not run.is_done():
         raise RunError(f"{path} is not a finished run (it has no DONE); run its command again to finish it")
     return run
+
+
+def check_writable(root: Path) -> None:
+    """Refuse a results folder that cannot be written, before anything is loaded."""
+    with explained("use", root):
+        there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise RunError(f"results_dir={root}: {there} is not a folder; choose another results_dir")
+    # Tried, because rights do not tell: root may write everywhere, and cannot in /proc.
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise RunError(
+            f"results_dir={root}: {there} cannot be written ({error.strerror}); choose another results_dir"
+        ) from error

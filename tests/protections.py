@@ -260,8 +260,8 @@ INPUT = [
     ),
     Protection(
         "runners/execute.py",
-        "settings.device, job.engine, content)",
-        "settings.device, job.engine, None)",
+        "job.engine, keep_layout, content)",
+        "job.engine, keep_layout, None)",
         "runners/test_security.py::test_code_that_comes_with_a_model_does_not_run",
     ),
     Protection(

@@ -6,6 +6,7 @@ from functools import cache
 from itertools import combinations
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from transformers import (
@@ -28,8 +29,11 @@ from methods.shared.registry import method_class
 from models.batch import Batch
 from models.compat import attention_implementation
 from models.counters import ATTENTION, FFN
+from models.kernels import Kernels, kernels
 from models.sampling import Sampler, generator
 from models.stack import Stack
+
+needs_kernels = pytest.mark.skipif(not isinstance(kernels(), Kernels), reason=str(kernels()))
 
 VOCABULARY, LAYERS = 199, 4
 SIZES: dict[str, Any] = {

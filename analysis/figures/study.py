@@ -19,7 +19,10 @@ from analysis.figures.style import Look, looks, save
 from analysis.tables import UNKNOWN, Record, Setting
 
 # What the panels of one figure share.
-CONDITIONS = ("model", "model_revision", "dtype", "device", "threads", "batch_size", "engine_layer")
+CONDITIONS = (
+    *("model", "model_revision", "dtype", "device", "threads", "batch_size"),
+    *("engine_layer", "engine_product"),
+)
 _MOST_HISTOGRAMS = 24
 _TASK = ("source", "prompt_style", "temperature", "max_new_tokens", "examples", "conditions")
 # With more runs than that it takes longer to draw than to start other processes.

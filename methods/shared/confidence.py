@@ -2,6 +2,7 @@
 section 3)."""
 
 import math
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -9,6 +10,7 @@ from models.numerics import cosine
 from models.stack import Stack
 
 DECAYS = ("calm", "free", "none")
+CONFIDENCES = ("softmax", "saturation")
 
 
 def decayed(threshold: float, decay: str, tau: float, index: int, horizon: int) -> float:
@@ -26,6 +28,36 @@ def decayed(threshold: float, decay: str, tau: float, index: int, horizon: int) 
     if decay == "calm":
         return min(max(0.9 * threshold + 0.1 * fall, 0.0), 1.0)
     return 0.9 * threshold + 0.1 * threshold * fall if decay == "free" else threshold
+
+
+@dataclass(frozen=True)
+class ExitRule:
+    """When a state is good enough to leave with; `kind` is softmax or saturation, the rest as in `decayed`.
+
+    A threshold of None, or above 1, is never reached, whatever the decay.
+    """
+
+    kind: str
+    threshold: float | None
+    decay: str
+    tau: float
+
+    def threshold_at(self, share: float) -> float:
+        """The threshold at a place in [0, 1] of the interval that `target_skip` searches.
+
+        Cosines of neighbouring layers crowd below 1: it is even in the logarithm of their distance from it.
+        """
+        return 1 - 10 ** (-4 * share) if self.kind == "saturation" else share
+
+    def needed(self, index: int, max_new_tokens: int) -> float:
+        """The confidence that an exit needs in decode step `index`."""
+        if self.threshold is None or self.threshold > 1:
+            return math.inf
+        return decayed(self.threshold, self.decay, self.tau, index, max_new_tokens)
+
+    def confidence(self, stack: Stack, hidden: Tensor, below: Tensor) -> Tensor:
+        """Confidence [rows] in states [rows, width] after a layer, with the state below it."""
+        return softmax_response(stack, hidden) if self.kind == "softmax" else saturation(hidden, below)
 
 
 def softmax_response(stack: Stack, hidden: Tensor) -> Tensor:

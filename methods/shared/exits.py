@@ -2,7 +2,23 @@
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from models.batch import Batch
+
+
+def runs_up_to(leaves: Tensor) -> Tensor:
+    """Token runs [2, layers] of steps that end after the first layer which they leave, or after the last.
+
+    Parameters
+    ----------
+    leaves : Tensor [steps, layers], bool
+    """
+    depth = leaves.shape[1]
+    last = torch.where(leaves.any(1), leaves.int().argmax(1), depth - 1)
+    runs = (torch.arange(depth) <= last[:, None]).sum(0).float()
+    return torch.stack([runs, runs])
 
 
 class Exits:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor
 
 from methods.shared.target import Solvable
@@ -12,6 +13,9 @@ from models.batch import Batch
 from models.plan import Plan
 from models.stack import Stack
 from models.step import Step
+
+if TYPE_CHECKING:
+    from methods.shared.profile import Profile, Seen
 
 
 class Watch(Protocol):
@@ -72,6 +76,7 @@ class Method:
 
     stack: Stack
     batch: Batch
+    max_new_tokens: int
 
     def __init__(self, params: Any = None):
         self.params = self.Params() if params is None else params
@@ -103,6 +108,11 @@ class Method:
     def begin(self, batch: Batch) -> None:
         """Start new sequences."""
         self.batch = batch
+        self.schedule(batch.max_new_tokens)
+
+    def schedule(self, max_new_tokens: int) -> None:
+        """Prepare for answers of at most so many tokens: warm-ups and schedules begin anew."""
+        self.max_new_tokens = max_new_tokens
 
     def prefill(self, batch: Batch) -> list[list[int]]:
         """The pass over the prompts, in full; token 0 of every row, nothing if the batch holds it back."""
@@ -140,6 +150,32 @@ class Method:
             batch.step_index += 1
             self.took(taken)
             watch.decoded(taken, live)
+
+    def signal(self, layer: int, seen: "Seen") -> Tensor | None:
+        """What the method decides by after a layer, [rows]; None where it does not look at states.
+
+        With `predicted_runs` it lets `target_skip` be solved in few decoding runs.
+        """
+        return None
+
+    @property
+    def foretells(self) -> bool:
+        """Whether `predicted_runs` tells anything."""
+        own = type(self)
+        return own.forward is Method.forward or own.predicted_runs is not Method.predicted_runs
+
+    def predicted_runs(self, profile: "Profile") -> Tensor:
+        """Token runs [2, layers] that the method would have had in the decode steps of the full model, by
+        ATTENTION and FFN.
+
+        A method that plans its steps need not say: its plans tell.
+        """
+        self.schedule(profile.max_new_tokens)
+        runs = torch.zeros(2, len(self.stack.layers))
+        for index in range(max(profile.lengths)):
+            plan, steps = self.plan(index), sum(length > index for length in profile.lengths)
+            runs += steps * torch.tensor([plan.attention, plan.ffn])
+        return runs
 
     def took(self, taken: list[int]) -> None:
         """Told how many of the tokens that `decode` gave were taken, by live row before the call."""

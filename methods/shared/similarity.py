@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from methods.shared.errors import MethodError
 from methods.shared.method import Method
+from methods.shared.profile import full_steps
 from models.batch import Batch
 from models.numerics import cosine
 from models.stack import Stack
@@ -29,12 +29,12 @@ class MeanCosines:
 
 
 def mean_cosines(full: Method, stack: Stack, batches: Iterable[Batch]) -> MeanCosines:
-    """Decode batches with the full model and average the cosines over all decode steps.
+    """Average the cosines over all decode steps of the full model.
 
     Parameters
     ----------
     full : Method
-        The full model, for the prefill.
+        The full model.
     stack : Stack
     batches : iterable of Batch
 
@@ -46,24 +46,10 @@ def mean_cosines(full: Method, stack: Stack, batches: Iterable[Batch]) -> MeanCo
     full.bind(stack)
     totals = torch.zeros(2, len(stack.layers), dtype=torch.float64, device=stack.device)
     steps = 0
-    for batch in batches:
-        if first := full.prefill(batch):
-            batch.accept(first, fed=0)
-        while batch.live:
-            ids, step = batch.decode_step()
-            hidden = stack.embed(ids, step)
-            for layer in stack.layers:
-                layer_input = hidden
-                before = layer.attention(hidden, step)
-                hidden = layer.ffn(before, layer_input)
-                totals[0, layer.index] += cosine(before, hidden).sum()
-                totals[1, layer.index] += cosine(layer_input, hidden).sum()
-            steps += batch.rows
-            batch.accept(batch.sample(stack.head(hidden[:, -1])), fed=1)
-    if not steps:
-        raise MethodError(
-            "the calibration prompts yielded no decode step: every answer ended with its first token; "
-            "raise max_new_tokens or give other calibration prompts"
-        )
+    for batch, seen in full_steps(full, batches):
+        for layer, states in enumerate(seen):
+            totals[0, layer] += cosine(states.before, states.above).sum()
+            totals[1, layer] += cosine(states.below, states.above).sum()
+        steps += batch.rows
     ffn, layers = (totals / steps).tolist()
     return MeanCosines(ffn, layers)

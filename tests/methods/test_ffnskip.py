@@ -9,8 +9,19 @@ import torch
 from exactness import assert_equal_up_to_near_ties
 from methods import ffnskip
 from models.numerics import cosine
+from models.stack import Stack
 from slow_decoding import ffn_skip_llm
-from tiny import DISTINCT, NAMES, PROMPTS, decode, decode_each, method_of, staggered_eos, tiny_stack
+from tiny import (
+    DISTINCT,
+    NAMES,
+    PROMPTS,
+    decode,
+    decode_each,
+    method_of,
+    staggered_eos,
+    tiny_model,
+    tiny_stack,
+)
 
 NEW, DEPTH = 14, 6
 
@@ -167,7 +178,7 @@ def test_the_two_similarities_differ():
 @pytest.mark.parametrize("similarity", ["residual", "raw"])
 def test_bfloat16_compares_what_the_similarity_names(monkeypatch, similarity, rows):
     """raw reads the FFN's bare output, before the residual add rounds most of it away."""
-    stack = tiny_stack("llama", torch.bfloat16, DEPTH)
+    stack = Stack(tiny_model("llama", torch.bfloat16, DEPTH), "fused")
     outputs, compared = [], []
 
     def recording(ffn):

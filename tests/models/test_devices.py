@@ -13,6 +13,7 @@ from models.loading import EngineConfig
 from models.stack import Stack
 from models.step import Step
 from pretended_devices import Mixed, Pretended, device_of
+from tape import TapeRecorder
 from tiny import LAYERS, NAMES, PROMPTS, decode, method_of, tiny_model, tiny_stack
 
 HOST = torch.device("cpu")
@@ -134,7 +135,7 @@ def test_layers_are_dealt_out_evenly(layers, home, devices):
 
 def test_one_device_is_recorded_alone():
     with pytest.raises(ModelError, match=r"these layers lie on several"):
-        Stack(tiny_model("llama"), parts=PARTS, compiled=True)
+        Stack(tiny_model("llama"), parts=PARTS, recorder=TapeRecorder())
     with pytest.raises(ModelError, match=r"engine.device_map=balanced is unknown; choose auto or null"):
         EngineConfig(device_map="balanced")
     with pytest.raises(ModelError, match=r"leave engine.device_map=null"):

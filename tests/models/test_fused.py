@@ -7,9 +7,10 @@ from torch import nn
 from models.errors import ModelError
 from models.families import family_of
 from models.fused import unfusable
+from models.kernels import Kernels, kernels
 from models.loading import EngineConfig, ModelConfig, load_model
 from models.stack import Stack
-from tiny import NAMES, PROMPTS, batch_of, method_of, tiny_model, tiny_stack
+from tiny import NAMES, PROMPTS, batch_of, method_of, needs_kernels, tiny_model, tiny_stack
 from tiny_files import save_model
 
 FUSED = ("llama", "llama_tied", "mistral_window", "qwen2", "qwen2_window", "qwen3")
@@ -19,13 +20,18 @@ def bare_output(before, output, after):
     return output
 
 
-def pair(name, dtype=torch.float32):
+# Merged, with torch's kernels or our own.
+MERGED = ("fused", pytest.param("native", marks=needs_kernels))
+
+
+def pair(name, layer, dtype=torch.float32):
     """The same weights on both implementations."""
-    return Stack(tiny_model(name, dtype), "fused"), Stack(tiny_model(name, dtype), "hf")
+    return Stack(tiny_model(name, dtype), layer), Stack(tiny_model(name, dtype), "hf")
 
 
 def test_auto_takes_it_where_the_model_allows_it():
-    assert tuple(name for name in NAMES if tiny_stack(name).layer_name == "fused") == FUSED
+    fastest = "native" if isinstance(kernels(), Kernels) else "fused"
+    assert tuple(name for name in NAMES if tiny_stack(name).layer_name == fastest) == FUSED
     assert tiny_stack("llama_hf").layer_name == "hf"
     with pytest.raises(ModelError, match="does not fit this model: gpt2 layers are not Llama-like") as error:
         Stack(tiny_model("gpt2"), "fused")
@@ -47,11 +53,12 @@ def test_what_cannot_be_merged_is_left_alone():
     assert "gelu" in unfusable(family_of(config), config, layers)
 
 
+@pytest.mark.parametrize("layer", MERGED)
 @pytest.mark.parametrize("name", FUSED)
 @torch.inference_mode()
-def test_sub_layers_equal_those_of_transformers(name):
+def test_sub_layers_equal_those_of_transformers(name, layer):
     """Prefill with padding, one token, a chain over a prefix; all rows and some; K,V too."""
-    stacks = pair(name)
+    stacks = pair(name, layer)
     states = [
         torch.randn(4, tokens, 32, generator=torch.Generator().manual_seed(tokens)) for tokens in (13, 1, 3)
     ]
@@ -92,11 +99,12 @@ def step_logits(stack):
     return torch.cat(logits).float()
 
 
+@pytest.mark.parametrize("layer", MERGED)
 @pytest.mark.parametrize("name", FUSED)
-def test_rounds_no_worse_than_transformers_in_bfloat16(name):
+def test_rounds_no_worse_than_transformers_in_bfloat16(name, layer):
     """Both against the same weights in float32."""
     exact = Stack(tiny_model(name, torch.bfloat16).float(), "hf")
-    wanted, *found = (step_logits(stack) for stack in (exact, *pair(name, torch.bfloat16)))
+    wanted, *found = (step_logits(stack) for stack in (exact, *pair(name, layer, torch.bfloat16)))
     fused, hf = ((logits - wanted).norm() for logits in found)
     assert 0 < fused < 1.5 * hf
 
@@ -123,7 +131,7 @@ def test_there_is_no_second_copy(name):
 
 def test_the_choice_reaches_the_stack(tmp_path):
     save_model(tmp_path)
-    for layer in ("hf", "fused"):
+    for layer in ("hf", "fused", *["native"] * isinstance(kernels(), Kernels)):
         config = ModelConfig("tiny", str(tmp_path))
         loaded = load_model(config, dtype="float32", device="cpu", engine=EngineConfig(layer))
         assert loaded.stack.layer_name == layer

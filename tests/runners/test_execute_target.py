@@ -125,8 +125,8 @@ def test_a_solution_is_found_once(bench, monkeypatch, tmp_path):
     settings = ("method=static_ffn", "method.target_skip=0.2", "runner.baseline=none")
     first = bench.run(*settings).metrics
     files = sorted((bench.folder / "cache" / "calibration").iterdir())
-    # What it calibrated, and what it solved.
-    assert len(files) == 2
+    # What it calibrated, the steps of the full model, and what it solved.
+    assert len(files) == 3
     monkeypatch.setattr("runners.prepare.solve", None)
     monkeypatch.setattr("methods.static_ffn.StaticFFN.calibrate", None)
     again = bench.run(*settings, "limit=6", "batch_size=2", f"results_dir={tmp_path / 'again'}").metrics

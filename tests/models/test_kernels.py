@@ -1,0 +1,147 @@
+"""The kernels compute what torch computes, the same for a vector in whatever company, or there are none."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from models import kernels as room
+from models.errors import ModelError
+from models.kernels import DTYPES, WAYS, Kernels, kernels
+from tiny import needs_kernels
+
+# Shorter and longer than any vector register, no multiple of one, and those of a real model.
+SHAPES = [(1, 1), (3, 7), (37, 83), (64, 33), (130, 64), (96, 576)]
+
+
+def drawn(shape, dtype, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@needs_kernels
+@pytest.mark.parametrize("way", range(len(WAYS)), ids=WAYS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_product_rounds_no_more_than_its_length_allows(shape, dtype, way):
+    matrix, bias = drawn(shape, dtype), drawn(shape[0], dtype, 1)
+    for count in (1, 2, 3, 4, 5, 8, 9):
+        vectors = drawn((count, shape[1]), dtype, count)
+        found = kernels().product(matrix, bias, vectors, way)
+        wanted = vectors.double() @ matrix.double().t() + bias.double()
+        # A sum of n products rounds at most n times, and the result once more to its dtype.
+        size = vectors.double().abs() @ matrix.double().abs().t() + bias.double().abs()
+        rounding = (shape[1] + 1) * 2**-24 + torch.finfo(dtype).eps / 2
+        assert found.dtype == dtype
+        assert ((found.double() - wanted).abs() <= rounding * size).all()
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_vector_gives_the_same_in_any_company_and_by_any_way(shape, dtype):
+    """Bit for bit: batches are their rows, and verified drafts are what plain decoding gives."""
+    matrix, vectors = drawn(shape, dtype), drawn((11, shape[1]), dtype, 1)
+    alone = torch.cat([kernels().product(matrix, None, vector[None], 0) for vector in vectors])
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            for way in range(len(WAYS)):
+                for count in range(1, 12):
+                    found = kernels().product(matrix, None, vectors[:count].contiguous(), way)
+                    assert torch.equal(found, alone[:count]), (threads, WAYS[way], count)
+    finally:
+        torch.set_num_threads(before)
+
+
+@needs_kernels
+def test_what_is_no_number_stays_none():
+    for dtype in DTYPES:
+        for wrong in (float("nan"), float("inf")):
+            matrix = torch.ones(5, 40, dtype=dtype)
+            matrix[2, 39] = wrong
+            found = kernels().product(matrix, None, torch.ones(1, 40, dtype=dtype), 2)[0]
+            assert [bool(value.isfinite()) for value in found] == [True, True, False, True, True]
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """An empty cache folder, and a process that has not looked for kernels yet."""
+    monkeypatch.setenv("SKIPBENCH_CACHE", str(tmp_path / "cache"))
+    kernels.cache_clear()
+    yield tmp_path / "cache" / "kernels"
+    kernels.cache_clear()
+
+
+def refusal():
+    found = kernels()
+    assert isinstance(found, ModelError) and "\n" not in str(found)
+    return str(found)
+
+
+def test_without_a_compiler_there_are_none(fresh, monkeypatch):
+    monkeypatch.setenv("PATH", str(fresh))
+    monkeypatch.delenv("CXX", raising=False)
+    assert "there is no C++ compiler" in refusal()
+    assert not fresh.exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo 'kernels.cpp:1: error: no such language' >&2; exit 1", "no such language"),
+        ("exit 3", "failed: no message"),
+        # Says that all is well, and writes something else.
+        ('while [ "$1" != -o ]; do shift; done; echo nonsense > "$2"', "cannot be loaded"),
+    ],
+)
+def test_a_compiler_that_fails_is_one_line(fresh, tmp_path, monkeypatch, script, said):
+    compiler = tmp_path / "g++"
+    compiler.write_text(f"#!/bin/sh\n{script}\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    assert said in refusal()
+
+
+@needs_kernels
+def test_kernels_that_compute_wrongly_are_not_used(fresh, monkeypatch):
+    built = room._built()
+    monkeypatch.setattr(room, "_built", lambda: built)
+    right = Kernels.product
+    monkeypatch.setattr(Kernels, "product", lambda *arguments: right(*arguments) * 1.01)
+    assert "compute wrongly" in refusal()
+
+
+@needs_kernels
+def test_they_are_built_once_and_a_damaged_file_is_built_again(fresh, monkeypatch):
+    builds = []
+    build = room._compile
+    monkeypatch.setattr(room, "_compile", lambda *arguments: builds.append(arguments) or build(*arguments))
+    path = room._built()
+    path.write_bytes(b"damaged")
+    for _ in range(2):
+        kernels.cache_clear()
+        assert isinstance(kernels(), Kernels) and len(builds) == 2
+    assert not [file for file in fresh.iterdir() if file.suffix not in (".so", ".lock")], "nothing half made"
+
+
+@needs_kernels
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="asks Linux what is loaded")
+def test_torch_and_the_kernels_share_one_pool_of_threads():
+    """Two OpenMP runtimes would wait for each other's processors."""
+    script = (
+        "from models.kernels import kernels; kernels()\n"
+        "maps = open('/proc/self/maps').read().split()\n"
+        "print(len({part for part in maps if '/libgomp' in part or '/libomp' in part or '/libiomp' in part}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_there_are_kernels_where_there_is_a_compiler():
+    """Or every other test of them would pass by being skipped."""
+    assert isinstance(kernels(), Kernels)

@@ -16,7 +16,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c $(CONSTRAINTS)
 
-.PHONY: demo pareto pareto-smoke test suite test-compat test-oldest test-newest test-slurm test-all lint audit soak bench clean
+.PHONY: demo pareto pareto-smoke test suite test-compat test-oldest test-newest test-slurm test-all lint audit soak bench gpu test-isa clean
 
 demo: $(READY)
 	$(BIN)/python run.py +experiment=demo
@@ -72,6 +72,11 @@ lint: $(DEV_READY)
 audit: $(DEV_READY)
 	$(PIP) pip-audit
 	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
+# On a machine with a GPU: its tests, then its figures for docs/gpu.md, in nine minutes at most. Needs no more than torch,
+# transformers and pytest, so the machine's own Python will do. GPU="--device cpu --shape tiny" tries it without one.
+gpu:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) scripts/bench_gpu.py $(GPU)
 
 soak: $(DEV_READY)
 	$(BIN)/python -m pytest -m soak -rP

@@ -1,22 +1,36 @@
-"""The engine and the methods on a GPU: Llama-2-7B or 13B in shape, random weights made on the device.
+"""Everything that is to be known of a GPU, in one command and a given time: `make gpu`.
 
-    python scripts/bench_gpu.py [--shape 7b] [--dtype bfloat16] [--tokens 32] [--repeats 5]
+    python scripts/bench_gpu.py [--shape 7b] [--minutes 9] [--out results/gpu] [--dtype bfloat16]
 
-Prints the device and its copy bandwidth. Then, with kernels launched one by one and with recorded passes: a
-decode step of the full model beside the time to read its weights once at that bandwidth and beside
-transformers' `generate` (as it comes, and with a static cache and a compiled step), what one data-dependent
-test costs, and each method's speedup, ideal and efficiency. Needs torch and transformers only.
+First the tests that need a device (`--tests no` leaves them out), then Llama-2 in shape with random weights
+made on the device, at batches of 1 and 16, and the next larger shape if time is left. Of each: a decode step
+of the full model, with kernels one by one and with recorded passes, beside the time that one reading of its
+weights takes at the bandwidth of a copy; transformers' `generate` as it comes, and with a static cache and a
+compiled step; each method's speedup, ideal and efficiency with a quarter of the work left out; and what one
+test of FFN-SkipLLM and of early exit costs. Whatever is measured is written at once, as JSON and as a table
+for docs/gpu.md; it ends before the time does and says what is missing. Needs torch, transformers and, for the
+tests, pytest; `--device cpu --shape tiny` tries the whole path without a GPU.
 """
 
 import argparse
+import json
+import platform
+import signal
 import statistics
+import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import torch
+import transformers
 from bench_scaling import Point, measure, steps
-from benchmarking import bound, ratios, timed
+from benchmarking import bound, processor, timed
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from methods.shared.method import Method
@@ -25,30 +39,265 @@ from models.graphs import CudaRecorder
 from models.stack import Stack
 from runners.stopwatch import synchroniser
 
-# Layers, width, width of the FFN, heads.
-SHAPES = {"7b": (32, 4096, 11008, 32), "13b": (40, 5120, 13824, 40), "tiny": (4, 128, 344, 2)}
-SKIPS = (0.25, 0.5)
+ROOT = Path(__file__).resolve().parents[1]
+# Layers, width, width of the FFN, heads; larger ones later.
+SHAPES = {"tiny": (4, 128, 344, 2), "7b": (32, 4096, 11008, 32), "13b": (40, 5120, 13824, 40)}
+LARGER = {"7b": "13b"}
+BATCHES, SKIP = (1, 16), 0.25
+# The tests may take this part of the time; the rest is for measuring.
+TESTS_SHARE = 0.4
+# Seconds kept for writing.
+RESERVE_S = 10
 
 
-def random_llama(shape: str, dtype: torch.dtype, device: str) -> Stack:
-    """A model of that shape; its weights never pass through the host."""
-    depth, width, ffn, heads = SHAPES[shape]
-    config = LlamaConfig(
-        vocab_size=32000,
-        hidden_size=width,
-        intermediate_size=ffn,
-        num_hidden_layers=depth,
-        num_attention_heads=heads,
-        max_position_embeddings=4096,
-        tie_word_embeddings=False,
-    )
-    with torch.device(device):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    return Stack(model.eval().requires_grad_(False))
+class TimeIsUpError(Exception):
+    """The time given is over."""
 
 
-def copy_bandwidth(device: str, megabytes: int) -> float:
-    """Bytes a second that a copy reads and writes."""
+@dataclass
+class Report:
+    """What is known so far; written whenever something is added.
+
+    Attributes
+    ----------
+    folder : Path
+    deadline : float
+        Of `time.monotonic`.
+    found : dict
+    """
+
+    folder: Path
+    deadline: float
+    found: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def left(self) -> float:
+        """Seconds that may still be spent on measuring."""
+        return self.deadline - RESERVE_S - time.monotonic()
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a value, and show it."""
+        self.found[name] = value
+        print(f"{name}: {json.dumps(value)}", flush=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "gpu.json").write_text(json.dumps(self.found, indent=2) + "\n")
+        (self.folder / "gpu.md").write_text(table(self.found))
+
+    def missing(self, name: str, why: str) -> None:
+        """Say what there is not, and why."""
+        self.note("missing", [*self.found.get("missing", []), f"{name}: {why}"])
+
+    def measure(self, name: str, work: Callable[[], Any]) -> None:
+        """Note what `work` finds; it ends with the time, and one that fails takes nothing else with it."""
+        if self.left <= 0:
+            self.missing(name, "no time left")
+            return
+        try:
+            with alarm(self.left):
+                self.note(name, work())
+        except TimeIsUpError:
+            self.missing(name, "the time was over")
+        except RuntimeError as error:
+            self.missing(name, (str(error).strip().splitlines() or ["RuntimeError"])[0])
+
+
+@contextmanager
+def alarm(seconds: float) -> Iterator[None]:
+    """Raise `TimeIsUpError` inside once so many seconds are over."""
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise TimeIsUpError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class Subject:
+    """One shape on the device: the same weights with kernels one by one, and with recorded passes."""
+
+    def __init__(self, shape: str, dtype: torch.dtype, device: torch.device, tokens: int, repeats: int):
+        depth, width, ffn, heads = SHAPES[shape]
+        config = LlamaConfig(
+            vocab_size=32000,
+            hidden_size=width,
+            intermediate_size=ffn,
+            num_hidden_layers=depth,
+            num_attention_heads=heads,
+            max_position_embeddings=4096,
+            tie_word_embeddings=False,
+        )
+        # Weights that never pass through the host.
+        with torch.device(device):
+            model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        self.plain = Stack(model.eval().requires_grad_(False))
+        self.best = Stack(model, recorder=CudaRecorder(device)) if device.type == "cuda" else self.plain
+        self._point, self._tokens, self._repeats = Point(depth=depth, width=width), tokens, repeats
+        matrices = [matrix for layer in self.plain.layers for matrix in layer.matrices()]
+        matrices.append(self.plain.head_weight)
+        self.weight_bytes = sum(matrix.nbytes for matrix in matrices)
+
+    def steps(self, method: Method, batch: int) -> list[float]:
+        """Seconds of decode steps, medians of rounds."""
+        point = replace(self._point, batch=batch)
+        steps(method, point, 3)
+        return [steps(method, point, self._tokens)[0] for _ in range(self._repeats)]
+
+    def full(self, stack: Stack, batch: int) -> list[float]:
+        """Milliseconds of a step of the full model: median, least, greatest."""
+        return spread(self.steps(bound(stack, "full"), batch))
+
+    def generate(self, batch: int, cache: str) -> list[float]:
+        """The same of transformers' `generate`."""
+        return spread(self.steps(bound(self.plain, "hf_generate", {"cache": cache}), batch))
+
+    def methods(self, batch: int) -> dict[str, dict[str, float]]:
+        """Speedup, ideal and efficiency of each method beside the full model."""
+        point = replace(self._point, batch=batch, skip=SKIP)
+        return {
+            one.method: {"speedup": one.speedup, "ideal": one.ideal, "efficiency": one.efficiency}
+            for one in measure("skip", point, self.best, self._tokens, self._repeats)
+        }
+
+    def decision(self, name: str, params: dict[str, Any], tests: int, batch: int) -> float:
+        """Microseconds of one test: a step that tests and never skips, less a full one."""
+        sides = (bound(self.best, name, params), bound(self.best, "full"))
+        own, full = (statistics.median(self.steps(side, batch)) for side in sides)
+        return 1e6 * (own - full) / tests
+
+
+def spread(seconds: list[float]) -> list[float]:
+    """Median, least and greatest, in milliseconds."""
+    return [1e3 * statistics.median(seconds), 1e3 * min(seconds), 1e3 * max(seconds)]
+
+
+def run_tests(report: Report) -> None:
+    """The tests that need a device, in a process of their own."""
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/gpu"]
+    began = time.monotonic()
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=max(1, report.left * TESTS_SHARE)
+        )
+        status, said = done.returncode, done.stdout.strip().splitlines()
+    except subprocess.TimeoutExpired as error:
+        status, said = None, (error.stdout or b"").decode(errors="replace").strip().splitlines()
+    print("\n".join(said), flush=True)
+    failed = [line for line in said if line.startswith(("FAILED", "ERROR"))]
+    seconds = round(time.monotonic() - began)
+    report.note("tests", {"status": status, "seconds": seconds, "last": said[-1:], "failed": failed[:40]})
+
+
+def measure_shape(report: Report, shape: str, given: argparse.Namespace, device: torch.device) -> None:
+    """Everything of one shape, what matters most first."""
+    made: list[Subject] = []
+
+    def make() -> dict[str, float]:
+        made.append(Subject(shape, DTYPES[given.dtype], device, given.tokens, given.repeats))
+        return {"weight_bytes": made[0].weight_bytes, "layers": len(made[0].plain.layers)}
+
+    report.measure(shape, make)
+    if not made:
+        return
+    (one,) = made
+    depth = len(one.plain.layers)
+    ffn = {"threshold": 1.0, "warmup_tokens": 0, "cold_start": 0, "cold_end": depth}
+    saturation = {"threshold": 1.0, "confidence": "saturation", "decay": "none"}
+    for batch in BATCHES:
+        where = f"{shape}, batch {batch}"
+        report.measure(f"{where}, full", lambda batch=batch: one.full(one.best, batch))
+        if one.best is not one.plain:
+            report.measure(f"{where}, full, not recorded", lambda batch=batch: one.full(one.plain, batch))
+        report.measure(f"{where}, generate", lambda batch=batch: one.generate(batch, "dynamic"))
+        report.measure(f"{where}, methods", lambda batch=batch: one.methods(batch))
+        report.measure(
+            f"{where}, µs per test, ffnskip",
+            lambda batch=batch: one.decision("ffnskip", ffn, depth, batch),
+        )
+        report.measure(
+            f"{where}, µs per test, early_exit",
+            lambda batch=batch: one.decision("early_exit", saturation, depth - 1 - depth // 2, batch),
+        )
+    # Compiling takes minutes.
+    for batch in BATCHES:
+        report.measure(
+            f"{shape}, batch {batch}, generate, static and compiled",
+            lambda batch=batch: one.generate(batch, "static"),
+        )
+
+
+def table(found: dict[str, Any]) -> str:
+    """What was found, in Markdown."""
+    tests = " ".join(found["tests"]["last"]) if "tests" in found else "not run"
+    lines = ["`{command}`, {device}, torch {torch}, transformers {transformers}, {day}".format(**found), ""]
+    lines += [f"- tests: {tests}", ""]
+    lines += ["| step | ms (range) | ÷ one reading of the weights |", "|---|---|---|"]
+    methods, decisions = [], []
+    for name, value in found.items():
+        shape = name.partition(",")[0]
+        if name.endswith(", methods"):
+            methods += [
+                f"| {name.removesuffix(', methods')} | {method} | {one['speedup']:.2f} | {one['ideal']:.2f} "
+                f"| {one['efficiency']:.2f} |"
+                for method, one in value.items()
+            ]
+        elif "µs per test" in name:
+            decisions.append(f"- {name}: {value:.1f}")
+        elif shape in SHAPES and name != shape:
+            once = 1e3 * found[shape]["weight_bytes"] / found["copy_bytes_per_s"]
+            median, low, high = value
+            lines.append(f"| {name} | {median:.2f} ({low:.2f} to {high:.2f}) | {median / once:.2f} |")
+    lines += ["", f"With {SKIP:.0%} of the work left out:", ""]
+    lines += ["| where | method | speedup | ideal | efficiency |", "|---|---|---|---|---|", *methods]
+    lines += ["", *decisions, "", *(f"- missing: {one}" for one in found.get("missing", []))]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Test and measure within the time given."""
+    began = time.monotonic()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", default="7b", choices=SHAPES)
+    parser.add_argument("--dtype", default="bfloat16", choices=sorted(DTYPES))
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--minutes", type=float, default=9.0, help="for everything, tests included")
+    parser.add_argument("--tests", default="yes", choices=("yes", "no"))
+    parser.add_argument("--tokens", type=int, default=24)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("results/gpu"))
+    given = parser.parse_args()
+    if given.device.startswith("cuda") and not torch.cuda.is_available():
+        print("error: there is no CUDA device; --device cpu --shape tiny tries the script", file=sys.stderr)
+        sys.exit(2)
+    device = torch.device(given.device)
+    report = Report(given.out, began + 60 * given.minutes)
+    report.found = {
+        "command": " ".join(["python scripts/bench_gpu.py", *sys.argv[1:]]),
+        "device": processor(device),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+        "dtype": given.dtype,
+        "day": time.strftime("%Y-%m-%d"),
+    }
+    report.measure("copy_bytes_per_s", lambda: copy_bandwidth(device, 1024 if device.type == "cuda" else 64))
+    if given.tests == "yes":
+        run_tests(report)
+    measure_shape(report, given.shape, given, device)
+    if given.shape in LARGER:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        measure_shape(report, LARGER[given.shape], given, device)
+    report.note("seconds", round(time.monotonic() - began))
+    print(f"{given.out}/gpu.json and gpu.md")
+
+
+def copy_bandwidth(device: torch.device, megabytes: int) -> float:
+    """Bytes per second that a copy reads and writes."""
     source = torch.empty(megabytes * 2**20 // 4, device=device)
     target, synchronise = torch.empty_like(source), synchroniser(source.device)
 
@@ -57,80 +306,6 @@ def copy_bandwidth(device: str, megabytes: int) -> float:
 
     timed(copy, 3, synchronise)
     return 2 * source.numel() * 4 / timed(copy, 20, synchronise)
-
-
-def step_of(method: Method, point: Point, tokens: int) -> float:
-    """Median seconds of a decode step."""
-    return steps(method, point, tokens)[0]
-
-
-def deciding(stack: Stack, full: Method, point: Point, tokens: int, repeats: int) -> float:
-    """Seconds of one test of FFN-SkipLLM: a step that tests every FFN and skips none, less a full one."""
-    never = {"threshold": 2.0, "warmup_tokens": 0, "cold_start": 0, "cold_end": point.depth}
-    testing = bound(stack, "ffnskip", never)
-    step_of(testing, point, 3)
-    found = [step_of(testing, point, tokens) - step_of(full, point, tokens) for _ in range(repeats)]
-    return statistics.median(found) / point.depth
-
-
-def table(stack: Stack, point: Point, tokens: int, repeats: int) -> None:
-    """Every method at each skip."""
-    for skip in SKIPS:
-        for one in measure("skip", replace(point, skip=skip), stack, tokens, repeats):
-            print(
-                f"  skip {skip:.2f}  {one.method:11} speedup {one.speedup:5.2f}  ideal {one.ideal:5.2f}  "
-                f"efficiency {one.efficiency:5.2f}",
-                flush=True,
-            )
-
-
-def engines(shape: str, dtype: torch.dtype, device: str) -> Iterator[Stack]:
-    """The same model with kernels launched one by one, and on a GPU with recorded passes."""
-    stack = random_llama(shape, dtype, device)
-    yield stack
-    if stack.device.type == "cuda":
-        yield Stack(stack.model, recorder=CudaRecorder(stack.device))
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", default="7b", choices=SHAPES)
-    parser.add_argument("--dtype", default="bfloat16", choices=sorted(DTYPES))
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--tokens", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
-    given = parser.parse_args()
-    if given.device.startswith("cuda") and not torch.cuda.is_available():
-        print("error: there is no CUDA device; --device cpu --shape tiny tries the script", file=sys.stderr)
-        sys.exit(2)
-    on_gpu = given.device.startswith("cuda")
-    name = torch.cuda.get_device_name(given.device) if on_gpu else given.device
-    bandwidth = copy_bandwidth(given.device, 1024 if on_gpu else 64)
-    print(
-        f"{name}, torch {torch.__version__}, {given.shape}, {given.dtype}, copy {bandwidth / 1e9:,.0f} GB/s"
-    )
-    point = Point(depth=SHAPES[given.shape][0], width=SHAPES[given.shape][1])
-    for stack in engines(given.shape, DTYPES[given.dtype], given.device):
-        full, eager = bound(stack, "full"), bound(stack, "hf_generate")
-        compiled = bound(stack, "hf_generate", {"cache": "static"})
-        sides = {"full": full, "generate": eager, "generate, compiled": compiled}
-        for side in sides.values():
-            step_of(side, point, 3)
-        found = [
-            [step_of(side, point, given.tokens) for side in sides.values()] for _ in range(given.repeats)
-        ]
-        seconds = dict(zip(sides, map(list, zip(*found, strict=True)), strict=True))
-        matrices = [matrix for layer in stack.layers for matrix in layer.matrices()] + [stack.head_weight]
-        once = sum(matrix.numel() for matrix in matrices) * stack.dtype.itemsize / bandwidth
-        step = statistics.median(seconds["full"])
-        print(f"{stack.layer_name} layers")
-        print(f"  full {1e3 * step:.2f} ms a step; weights once {1e3 * once:.2f} ms; ratio {step / once:.2f}")
-        for side in ("generate", "generate, compiled"):
-            print("  " + ratios(f"{side} / full", seconds[side], seconds["full"]))
-        cost = deciding(stack, full, point, given.tokens, given.repeats)
-        print(f"  one test of FFN-SkipLLM {1e6 * cost:.1f} us", flush=True)
-        table(stack, point, given.tokens, given.repeats)
 
 
 if __name__ == "__main__":

@@ -3,21 +3,31 @@
 import math
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 LOGIT_GAP = 1e-4
 DECISION_GAP = 1e-5
+# Roundings by which two ways to compute the same may part. It lies between two that were measured: the
+# tests part by 233 at most under four instruction sets, and hiding one of 150 slots from a query moves the
+# logits of tiny models by 3,000 at least.
+ROUNDINGS = {torch.float32: 1024, torch.bfloat16: 8}
 
 Case = tuple[str, Sequence[int], Sequence[int], Sequence[bool]]
+
+
+def assert_rounded(found: Tensor, wanted: Tensor) -> None:
+    """Two ways to compute the same agree up to rounding, at the size of the largest value."""
+    assert found.shape == wanted.shape and found.dtype == wanted.dtype
+    unit = torch.finfo(found.dtype).eps / 2
+    apart = (found.double() - wanted.double()).abs().max().item() if found.numel() else 0.0
+    allowed = ROUNDINGS[found.dtype] * unit * wanted.double().abs().max().item() if found.numel() else 0.0
+    assert apart <= allowed, f"{apart:.3g} apart, where rounding allows {allowed:.3g}"
 
 
 def near_ties(gaps: Sequence[float]) -> list[bool]:
     """Tokens whose two best logits are too close to tell apart in float32."""
     return [gap < LOGIT_GAP for gap in gaps]
-
-
-def near_ties_bfloat16(gaps: Sequence[float], tops: Sequence[float]) -> list[bool]:
-    """Tokens whose two best logits are at most four bfloat16 steps apart."""
-    steps = [2.0 ** (math.floor(math.log2(abs(top))) - 7) for top in tops]
-    return [gap <= 4 * step for gap, step in zip(gaps, steps, strict=True)]
 
 
 def first_difference(got: Sequence[int], wanted: Sequence[int]) -> int | None:

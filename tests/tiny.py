@@ -1,6 +1,6 @@
 """Tiny random models of every family, and the few lines that decode with them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import combinations
@@ -97,6 +97,17 @@ CONFIGS: dict[str, Any] = {
 NAMES = tuple(CONFIGS)
 # One of each way in which sub-layers differ: plain, windows in some layers, parallel residual.
 DISTINCT = ("llama", "qwen2_window", "gpt_neox")
+
+
+def by_family(cases: Iterable[tuple[Any, ...]], first: str | None = None) -> list[Any]:
+    """Every case on every family, its name first: the distinct ones, or one, now; all others in the slow
+    tests."""
+    cases, now = list(cases), DISTINCT if first is None else (first,)
+    return [
+        pytest.param(name, *case, marks=[] if name in now else pytest.mark.slow)
+        for name in NAMES
+        for case in cases
+    ]
 
 
 def tiny_model(name: str, dtype: torch.dtype = torch.float32, layers: int = LAYERS) -> Any:
@@ -282,3 +293,30 @@ def hf_generated(
         [row[: len(output)] for row, output in zip(gaps, outputs, strict=True)],
         [row[: len(output)] for row, output in zip(top[..., 0].tolist(), outputs, strict=True)],
     )
+
+
+@torch.inference_mode()
+def forced_logits(method: Method, prompt: list[int], tokens: Sequence[int]) -> Tensor:
+    """Logits [len(tokens), vocabulary] that a method has for given tokens, one decode step each."""
+    stack = method.stack
+    batch = batch_of(stack, [prompt], new=len(tokens) + 1)
+    method.begin(batch)
+    ids, step = batch.prefill_step()
+    logits = [stack.head(stack.run(method.full, ids, step)[:, -1])]
+    batch.accept([[tokens[0]]], fed=0)
+    for token in tokens[1:]:
+        logits.append(stack.head(method.forward(*batch.decode_step())[:, -1]))
+        batch.accept([[token]], fed=1)
+        batch.step_index += 1
+    return torch.cat(logits)
+
+
+@torch.inference_mode()
+def hf_forced_logits(model: Any, prompt: list[int], tokens: Sequence[int]) -> Tensor:
+    """The same of transformers' own forward pass, token for token with its cache, as `generate` calls it."""
+    step = model(torch.tensor([prompt]), use_cache=True)
+    logits = [step.logits[0, -1:]]
+    for token in tokens[:-1]:
+        step = model(torch.tensor([[token]]), past_key_values=step.past_key_values, use_cache=True)
+        logits.append(step.logits[0, -1:])
+    return torch.cat(logits)

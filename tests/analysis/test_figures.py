@@ -118,6 +118,7 @@ class TestReport:
         assert "attention, by layer" in said and "FFN, by layer" not in said
 
     @pytest.mark.parametrize("method", ["ffnskip", "full"])
+    @pytest.mark.slow
     def test_many_runs_are_drawn_by_several_processes(self, tmp_path, monkeypatch, method):
         """To the same files, and to none where there is nothing to draw."""
         write_run(tmp_path / "results", method, 0.25)

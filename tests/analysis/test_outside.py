@@ -47,6 +47,7 @@ def test_polars(beside_results):
 
 
 @pytest.mark.parametrize("name", ["pareto"])
+@pytest.mark.slow
 def test_the_notebook_draws_the_fronts(tmp_path, monkeypatch, name):
     nbformat = pytest.importorskip("nbformat", reason="notebooks need .[notebook]")
     nbclient = pytest.importorskip("nbclient", reason="notebooks need .[notebook]")

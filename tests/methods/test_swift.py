@@ -14,7 +14,7 @@ from methods.shared.skip_search import SkipSearch, odd_layers, plan_without
 from models.plan import Plan
 from models.sampling import Sampler
 from slow_sequence import slow_sequence
-from tiny import DISTINCT, NAMES, PROMPTS, batch_of, decode, decode_each, hf_generated, method_of, tiny_stack
+from tiny import PROMPTS, batch_of, by_family, decode, decode_each, hf_generated, method_of, tiny_stack
 
 NEW, DEPTH = 30, 6
 # Searches from the sixth token on, and drafts further than a tiny random model would be sure of.
@@ -26,10 +26,7 @@ def stack_of(name):
     return tiny_stack(name, layers=DEPTH)
 
 
-@pytest.mark.parametrize(
-    ("name", "shape"),
-    [(name, shape) for name in NAMES for shape in (SHAPES if name in DISTINCT else ("tree",))],
-)
+@pytest.mark.parametrize(("name", "shape"), by_family((shape,) for shape in SHAPES))
 def test_greedy_output_is_the_full_models(name, shape):
     stack = stack_of(name)
     full = decode_each(method_of("full", stack), new=NEW)
@@ -111,7 +108,7 @@ def prefilled(stack, prompt, new=20):
     return batch, full
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", by_family([()]))
 @torch.inference_mode()
 def test_a_draft_is_greedy_decoding_by_some_sub_layers(name):
     stack, skipped = stack_of(name), [1, 3, 4, 6]
@@ -145,7 +142,7 @@ def test_widths_by_probability():
     assert [width(p, (3, 5, 8, 10)) for p in (0.99, 0.95, 0.9, 0.8, 0.6, 0.5, 0.1)] == [3, 5, 5, 8, 8, 10, 10]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", by_family([()]))
 @torch.inference_mode()
 def test_matchness_is_what_a_set_predicts_of_the_newest_tokens(name):
     """Teacher-forced: behind tokens read in full, the window's own K,V come from the set's states."""

@@ -6,10 +6,10 @@ import shutil
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzzing import REPRODUCIBLE
+from fuzzing import often
 from models.errors import ModelError
 from models.gguf_header import check_header
 from models.loading import EngineConfig, ModelConfig, load_model
@@ -52,21 +52,21 @@ def damaged(content, at, new):
     return content[:at] + new + content[at + len(new) :]
 
 
-@settings(REPRODUCIBLE, max_examples=25)
+@often(25)
 @given(at=st.integers(0, 1500), new=st.binary(min_size=1, max_size=9))
 def test_damaged_gguf_headers(tmp_path, gguf_bytes, at, new):
     (tmp_path / "odd.gguf").write_bytes(damaged(gguf_bytes, at, new))
     check(tmp_path / "odd.gguf")
 
 
-@settings(REPRODUCIBLE, max_examples=60)
+@often(60)
 @given(share=st.floats(0, 0.999))
 def test_truncated_gguf(tmp_path, gguf_bytes, share):
     (tmp_path / "odd.gguf").write_bytes(gguf_bytes[: int(len(gguf_bytes) * share)])
     assert not check(tmp_path / "odd.gguf")
 
 
-@settings(REPRODUCIBLE, max_examples=60)
+@often(60)
 @given(content=st.binary(max_size=300), version=st.integers(2, 3))
 def test_random_gguf(tmp_path, content, version):
     (tmp_path / "odd.gguf").write_bytes(b"GGUF" + struct.pack("<I", version) + content)
@@ -153,7 +153,7 @@ def test_files_that_may_not_be_read(tmp_path, folder, gguf_bytes):
     assert not check(tmp_path / "odd.gguf")
 
 
-@settings(REPRODUCIBLE, max_examples=25)
+@often(25)
 @given(at=st.integers(0, 600), new=st.binary(min_size=1, max_size=9))
 def test_damaged_safetensors(tmp_path, folder, at, new):
     copy = tmp_path / "copy"

@@ -7,29 +7,17 @@ import pytest
 import torch
 from test_fused import FUSED
 
-from methods.shared.registry import method_class
+from exactness import assert_rounded
 from models.cache import BLOCK
 from models.errors import ModelError
-from models.graphs import MOST_PLANS, CudaRecorder
+from models.graphs import MOST_PLANS
 from models.plan import Plan
 from models.stack import Stack
+from recorded import METHODS, SATURATION, Silent, outcome, single
 from tape import TapeRecorder
 from tiny import PROMPTS, batch_of, method_of, prompts_of, tiny_model
 
 OTHERS = sorted({*FUSED} - {"llama", "qwen2_window"})
-SATURATION = {"threshold": 0.9, "confidence": "saturation", "decay": "none", "min_exit_layer": 1}
-# Plans that stay and that change, passes of some rows, K,V without attention, holes, waiting states, drafts.
-METHODS = {
-    "full": ("full", {}),
-    "skipdecode": ("skipdecode", {}),
-    "random_layer": ("random_layer", {"share": 0.3}),
-    "ffnskip": ("ffnskip", {"threshold": 0.5, "warmup_tokens": 1, "cold_start": 0, "cold_end": 4}),
-    "propagate": ("early_exit", SATURATION),
-    "hole": ("early_exit", {**SATURATION, "kv_policy": "hole"}),
-    "defer": ("early_exit", {**SATURATION, "kv_policy": "defer"}),
-    "prompt_lookup": ("prompt_lookup", {}),
-    "swift": ("swift", {"search": "off"}),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -41,33 +29,6 @@ def only_torch(monkeypatch):
 def plain_stack(name):
     """What is recorded, not recorded."""
     return Stack(tiny_model(name), "fused", product="linear")
-
-
-class Silent:
-    def prefilled(self):
-        pass
-
-    def decoded(self, taken, live):
-        pass
-
-
-def outcome(stack, prompts, name, new=24):
-    """Tokens, counted runs and bytes of a method, over two batches: the second finds what the first left."""
-    key, params = METHODS[name]
-    method = method_of(key, stack, **params)
-    found = []
-    for part in (prompts, prompts[::-1]):
-        with torch.inference_mode():
-            batch = batch_of(stack, part, new=new, scratch=method.scratch)
-            method.generate(batch, Silent())
-        tally = stack.counters.tally("final")
-        found.append((batch.outputs, tally.runs.tolist(), stack.bytes_read("final")))
-    return found
-
-
-def single(name):
-    """Whether a method decodes one sequence at a time."""
-    return name == "defer" or method_class(METHODS[name][0]).max_batch == 1
 
 
 @pytest.mark.parametrize("rows", [1, 4])
@@ -127,7 +88,7 @@ def test_plans_without_end_do_not_fill_the_memory():
                 method_of("full", one).prefill(batch)
                 batch.accept([[7]], fed=0)
             ids, step = batch.decode_step()
-            assert torch.allclose(stack.run(plan, ids, step), kept.run(plan, ids, batch.step(1)), atol=1e-5)
+            assert_rounded(stack.run(plan, ids, step), kept.run(plan, ids, batch.step(1)))
     kinds = Counter(type(key) for key in stack._graphs._known)
     assert 0 < kinds[Plan] <= MOST_PLANS
 
@@ -155,15 +116,3 @@ def test_what_cannot_be_recorded_is_refused_in_one_line():
     with pytest.raises(ModelError, match="rotary embeddings of type dynamic") as refused:
         Stack(model, recorder=TapeRecorder())
     assert "\n" not in str(refused.value)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("rows", [1, 4])
-@pytest.mark.parametrize("family", FUSED)
-def test_cuda_graphs_decode_as_without_them(family, rows):
-    models = [tiny_model(family).cuda() for _ in range(2)]
-    recorded = Stack(models[0], recorder=CudaRecorder(models[0].device))
-    plain = Stack(models[1])
-    for name in METHODS:
-        if rows == 1 or not single(name):
-            assert outcome(recorded, PROMPTS[:rows], name) == outcome(plain, PROMPTS[:rows], name), name

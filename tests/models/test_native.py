@@ -4,6 +4,7 @@ import pytest
 import torch
 from test_fused import FUSED
 
+from exactness import assert_rounded
 from models.errors import ModelError
 from models.stack import Stack
 from tiny import PROMPTS, batch_of, decode, decode_each, method_of, needs_kernels, prompts_of, tiny_model
@@ -42,7 +43,7 @@ def test_every_method_decodes_as_on_fused_layers(name, rows):
             outcome(stack, PROMPTS[:rows], method, params) for stack in (native, fused)
         )
         assert found == wanted, method
-        torch.testing.assert_close(kept, wanted_kept, rtol=1e-4, atol=1e-5)
+        assert_rounded(kept, wanted_kept)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -86,7 +87,7 @@ def test_a_long_cache_is_attended_in_parts():
         answers = [decode(method_of("full", stack), prompts, new=40) for stack in (native, fused)]
         assert answers[0].outputs == answers[1].outputs
         for found, wanted in zip(answers[0].logits, answers[1].logits, strict=True):
-            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+            assert_rounded(found, wanted)
 
 
 def test_what_is_no_number_reaches_the_head():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from exactness import assert_rounded
 from models import product as room
 from models.errors import ModelError
 from models.kernels import WAYS, Kernels
@@ -100,7 +101,7 @@ def test_a_real_measurement_ends_in_a_choice(monkeypatch):
     assert products.choice(matrix).most in (0, *SIZES)
     for count in (1, 3, 40):
         vectors = torch.randn(count, 200)
-        torch.testing.assert_close(products.multiply(vectors, matrix), vectors @ matrix.t())
+        assert_rounded(products.multiply(vectors, matrix), vectors @ matrix.t())
 
 
 @pytest.mark.parametrize("layer", ["fused", "hf"])

@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 import torch
 
+from exactness import assert_rounded
 from models.plan import Plan
 from models.step import Step
 from tiny import DISTINCT, LAYERS, NAMES, PROMPTS, batch_of, tiny_stack
@@ -35,9 +36,9 @@ def test_a_pass_of_several_tokens_sees_the_prefix(name, prompts):
     for column in ids.split(1, dim=1):
         singly.append(stack.head(stack.run(FULL, column, batch.step(1))))
         batch.slot += 1
-    torch.testing.assert_close(together, torch.cat(singly, dim=1), atol=2e-5, rtol=1e-5)
+    assert_rounded(together, torch.cat(singly, dim=1))
     for block, wanted in zip(stack.cache.keys, keys, strict=True):
-        torch.testing.assert_close(block[: len(prompts), :, : batch.slot], wanted, atol=2e-5, rtol=1e-5)
+        assert_rounded(block[: len(prompts), :, : batch.slot], wanted)
 
 
 @pytest.mark.parametrize("tokens", [1, 3])
@@ -56,13 +57,13 @@ def test_selected_rows_are_those_rows_of_the_whole_pass(name, tokens):
         keys = stack.cache.keys[layer.index][:4, :, written].clone()
         stack.cache.keys[layer.index][:4, :, written] = 7.0
         some = layer.attention(hidden[rows], step.select(rows))
-        torch.testing.assert_close(some, whole[rows], atol=1e-5, rtol=1e-5)
+        assert_rounded(some, whole[rows])
         now = stack.cache.keys[layer.index][:4, :, written]
-        torch.testing.assert_close(now[rows], keys[rows], atol=1e-5, rtol=1e-5)
+        assert_rounded(now[rows], keys[rows])
         assert (now[[0, 2]] == 7.0).all(), "rows that take no part keep what they had"
 
         passed = layer.attention(hidden, step, rows)
-        torch.testing.assert_close(passed[rows], whole[rows], atol=1e-5, rtol=1e-5)
+        assert_rounded(passed[rows], whole[rows])
         assert torch.equal(passed[[0, 2]], hidden[[0, 2]])
 
 
@@ -134,11 +135,11 @@ def test_an_ffn_of_some_rows_passes_the_others_through(name):
         hidden, layer_input = torch.randn(2, 4, 1, 32)
         rows, whole = torch.tensor([1, 2]), layer.ffn(hidden, layer_input)
         some = layer.ffn(hidden, layer_input, rows)
-        torch.testing.assert_close(some[rows], whole[rows], atol=1e-6, rtol=1e-5)
+        assert_rounded(some[rows], whole[rows])
         assert torch.equal(some[[0, 3]], hidden[[0, 3]])
         after, output = layer.ffn_measured(hidden, layer_input, bare_output)
         assert torch.equal(after, whole)
-        torch.testing.assert_close(hidden + output, whole)
+        assert_rounded(hidden + output, whole)
 
 
 def test_plans():

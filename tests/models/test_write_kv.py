@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from exactness import assert_rounded
 from models.counters import ATTENTION
 from tiny import NAMES, PROMPTS, batch_of, tiny_stack
 
@@ -28,10 +29,9 @@ def test_writes_what_attention_writes(name, dtype, rows, tokens):
             write(hidden, batch.step(tokens), rows)
             written.append(torch.stack(blocks))
         assert written[0][:, 0, :, 15 : 15 + tokens].any()
-        if stack.layer_name == "fused":
+        if stack.products.library is None:
             # K and V alone are a smaller product than with Q, which may be summed in another order.
-            near = 2**-6 if dtype == torch.bfloat16 else 1e-6
-            torch.testing.assert_close(*written, rtol=near, atol=near)
+            assert_rounded(*written)
         else:
             assert torch.equal(*written)
 

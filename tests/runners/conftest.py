@@ -9,6 +9,8 @@ import pytest
 from bench import Bench
 from tiny_model import save_model
 
+from progress import errors_in
+
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -29,7 +31,7 @@ def bench(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """`python run.py ...` in this process: (status, stdout, stderr)."""
+    """`python run.py ...` in this process: (status, stdout, stderr without its lines of progress)."""
     import run
 
     def call(*arguments: str) -> tuple[int, str, str]:
@@ -41,7 +43,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
         said = capfd.readouterr()
-        return status, said.out, said.err
+        return status, said.out, errors_in(said.err)
 
     return call
 

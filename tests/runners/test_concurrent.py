@@ -8,6 +8,7 @@ import pytest
 from bench import untimed
 from faults import RAN, REFUSED, ended, forked, the_run
 
+from exactness import assert_rounded
 from models import gguf
 from models.gguf import converted
 from runners.bars import Bar
@@ -121,7 +122,7 @@ def test_one_model_converted_by_eight_processes(tmp_path, own_cache, monkeypatch
         from transformers import AutoModelForCausalLM
 
         model = AutoModelForCausalLM.from_pretrained(converted(file))
-        assert (logits_of(model) - wanted).abs().max() < 1e-4
+        assert_rounded(logits_of(model), wanted)
 
     monkeypatch.setattr(gguf, "_convert", counted)
     children = [forked(check) for _ in EIGHT]

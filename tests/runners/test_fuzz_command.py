@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from fuzzing import REPRODUCIBLE
+from fuzzing import REPRODUCIBLE, often
 from runners import launch
 from runners.configure import GROUPS, job_from
 from runners.errors import RunError
@@ -62,7 +62,7 @@ def checked(make):
         assert line and line.isprintable() and len(line) < 1000
 
 
-@settings(REPRODUCIBLE, max_examples=500)
+@often(500)
 @given(st.sampled_from(METHODS), st.data(), values)
 def test_random_values_of_real_keys(method, data, value):
     config = composed(method).copy()
@@ -127,7 +127,7 @@ overrides = st.tuples(
 ).map(lambda parts: f"{parts[0]}{parts[1]}={parts[2]}".replace("\0", ""))
 
 
-@settings(REPRODUCIBLE, max_examples=40)
+@often(40)
 @given(overrides)
 def test_random_command_lines(told, override):
     check_told(told, [*MODEL, override])

@@ -8,7 +8,7 @@ from bench import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzzing import REPRODUCIBLE
+from fuzzing import REPRODUCIBLE, often
 from models.errors import ModelError
 from runners.errors import RunError
 from runners.user_errors import USER_ERRORS, one_line
@@ -75,7 +75,7 @@ def test_what_changes_nothing_runs(changed, method):
     assert check(changed, ("config.json", {"num_labels": 2}), method)
 
 
-@settings(REPRODUCIBLE, max_examples=25)
+@often(25)
 @given(changes, st.sampled_from(METHODS))
 def test_random_fields(changed, change, method):
     check(changed, change, method)

@@ -160,6 +160,7 @@ def test_every_way_to_run_out_of_memory(error):
         if_it_fits(1, work)
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_while_warming_up(bench, monkeypatch):
     error = RuntimeError("CUDA error: out of memory")
     settings = ("limit=6", "batch_size=3", "max_new_tokens=4", "runner.baseline=none")
@@ -176,7 +177,7 @@ def test_memory_that_runs_out_while_warming_up(bench, monkeypatch):
 
 def test_memory_that_runs_out_while_solving(bench, monkeypatch):
     memory_for(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory."))
-    with pytest.raises(RunError, match="out of memory with 8 examples"):
+    with pytest.raises(RunError, match="out of memory with 20 examples"):
         bench.run("method=random_ffn", "method.target_skip=0.2")
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, rel_entr
 
+from exactness import assert_rounded
 from models.loading import LoadedModel
 from models.sampling import Sampler
 from runners.decoding import Decoding
@@ -73,7 +74,7 @@ def test_tokens_are_given_not_chosen(stack):
     for got, wanted in zip(
         result.logits[0], slow_logits(stack, PROMPTS[0], given[0], range(DEPTH)), strict=True
     ):
-        assert got.double().numpy() == pytest.approx(wanted, abs=1e-4)
+        assert_rounded(got, torch.tensor(wanted, dtype=got.dtype))
 
 
 def test_a_held_back_prompt_gives_one_position_more(stack):
@@ -85,7 +86,7 @@ def test_a_held_back_prompt_gives_one_position_more(stack):
     for row, given in enumerate(GIVEN):
         assert (len(plain.logits[row]), len(held.logits[row])) == (len(given) - 1, len(given))
         for one, other in zip(plain.logits[row], held.logits[row][1:], strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+            assert_rounded(one, other)
 
 
 def test_only_decode_steps_are_timed(stack):
@@ -101,7 +102,7 @@ def test_random_draws_are_those_of_the_row(stack):
     together = forced(decoding_on(stack), method, PROMPTS, KEYS, GIVEN)
     alone = forced(decoding_on(stack), method, PROMPTS[2:3], KEYS[2:3], GIVEN[2:3])
     for one, other in zip(together.logits[2], alone.logits[0], strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+        assert_rounded(one, other)
 
 
 def test_what_is_replayed_is_spread_over_the_run():

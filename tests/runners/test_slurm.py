@@ -10,6 +10,7 @@ import time
 import pytest
 from bench import ROOT, untimed
 
+from progress import errors_in
 from runners.storage import RunFolder
 from slurm_cluster import Cluster, missing
 
@@ -89,6 +90,7 @@ def test_a_crash_and_a_preemption(cluster, bench):
         until(lambda: status(bench, 2)["process"] != first or status(bench, 2)["state"] == "interrupted")
         kept = lines(path)
         out, err = parent.communicate(timeout=600)
+        err = errors_in(err)
     finally:
         parent.kill()
         parent.communicate()
@@ -115,6 +117,7 @@ def test_the_same_results_as_here(cluster, bench, command):
     settings = ("method=full,unified,random_layer", "limit=3", "runner.baseline=none")
     parent = start(cluster, bench, *settings)
     out, err = parent.communicate(timeout=600)
+    err = errors_in(err)
     assert (parent.returncode, err) == (0, "") and "3 jobs, 3 finished" in out
     here = bench.folder / "here"
     status, _, err = command("-m", *bench.overrides(*settings, f"results_dir={here}"))

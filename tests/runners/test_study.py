@@ -43,6 +43,14 @@ def kill_when_answering(results, number, answers):
         time.sleep(0.005)
 
 
+def test_a_job_runs_in_a_process_of_its_own(bench, command):
+    """A real one; how studies go on is tested with programs that pretend."""
+    status, out, err = command("-m", *bench.overrides("limit=1", "max_new_tokens=4"))
+    assert (status, err) == (0, "") and "1 job, 1 finished" in out
+    assert len(list(bench.results.glob("*/DONE"))) == 1
+
+
+@pytest.mark.slow
 def test_one_bad_one_killed_one_good_and_again_only_the_missing(bench, command, monkeypatch):
     settings = bench.overrides("limit=24,0,1", "max_new_tokens=48")
     killer = threading.Thread(target=kill_when_answering, args=(bench.results, 1, 3))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from bench import ROOT, rows_of, untimed
 
+from progress import errors_in
 from runners.execute import Finished
 from runners.study import Study
 
@@ -62,6 +63,7 @@ def test_ten_kills(bench):
     began = time.monotonic()
     sweep = begun(bench, undisturbed)
     out, err = sweep.communicate(timeout=300)
+    err = errors_in(err)
     assert (sweep.returncode, err) == (0, ""), out
     whole = time.monotonic() - began
 
@@ -90,6 +92,7 @@ def test_ten_kills(bench):
 
     sweep = begun(bench, disturbed)
     out, err = sweep.communicate(timeout=300)
+    err = errors_in(err)
     assert (sweep.returncode, err) == (0, ""), out
     assert stored(disturbed) == stored(undisturbed)
     (folder,) = (path.parent for path in disturbed.glob(".sweep/*/jobs.txt"))

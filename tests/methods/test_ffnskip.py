@@ -15,6 +15,7 @@ from tiny import (
     DISTINCT,
     NAMES,
     PROMPTS,
+    by_family,
     decode,
     decode_each,
     method_of,
@@ -109,7 +110,11 @@ def compare(stack, setting, prompts=PROMPTS, new=NEW, shares=(0.4, 0.8)):
 
 CASES = [
     *(("llama", setting) for setting in SETTINGS),
-    *((name, setting) for name in DISTINCT[1:] for setting in ("span-all", "raw", "warmup-3")),
+    *(
+        pytest.param(name, setting, marks=pytest.mark.slow)
+        for name in DISTINCT[1:]
+        for setting in ("span-all", "raw", "warmup-3")
+    ),
     *((name, "span-1") for name in NAMES if name != "llama"),
 ]
 
@@ -120,8 +125,7 @@ def test_equals_the_slow_algorithm(name, setting):
     compare(tiny_stack(name, layers=DEPTH), SETTINGS[setting], *some)
 
 
-@pytest.mark.parametrize("policy", ["gather", "all"])
-@pytest.mark.parametrize("name", DISTINCT)
+@pytest.mark.parametrize(("name", "policy"), by_family([("gather",), ("all",)], first="llama"))
 def test_a_batch_whose_rows_end_at_different_steps(name, policy):
     """gather: each row as if it were alone. all: an FFN is skipped only when every row would skip it."""
     stack, setting = tiny_stack(name, layers=DEPTH), SETTINGS["span-2"]

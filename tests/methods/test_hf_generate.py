@@ -21,7 +21,7 @@ from tiny import (
 
 @pytest.mark.parametrize("name", DISTINCT)
 def test_equals_generate(name):
-    stack = tiny_stack(name)
+    stack = tiny_stack(name, keep_layout=True)
     method = method_of("hf_generate", stack)
     eos = staggered_eos(hf_generated(stack.model, PROMPTS, 12).outputs)
     together, alone = decode(method, eos=eos), decode_each(method, eos=eos)
@@ -32,7 +32,7 @@ def test_equals_generate(name):
 
 @pytest.mark.parametrize("stance", ["force_eager", pytest.param("default", marks=pytest.mark.slow)])
 def test_a_static_cache_gives_the_same_tokens(stance):
-    stack = tiny_stack("llama")
+    stack = tiny_stack("llama", keep_layout=True)
     method, usual = method_of("hf_generate", stack, cache="static"), method_of("hf_generate", stack)
     with torch.compiler.set_stance(stance):
         assert decode(method).outputs == decode(usual).outputs
@@ -42,7 +42,7 @@ def test_a_static_cache_gives_the_same_tokens(stance):
 
 
 def test_watch_sees_one_prefill_and_every_decode_step():
-    stack = tiny_stack("llama")
+    stack = tiny_stack("llama", keep_layout=True)
     free = decode(method_of("full", stack))
     eos = staggered_eos(free.outputs)
     ours, theirs = (decode(method_of(name, stack), eos=eos) for name in ("full", "hf_generate"))
@@ -55,13 +55,13 @@ def test_watch_sees_one_prefill_and_every_decode_step():
 
 def test_token_0_is_the_prefills_even_if_the_batch_holds_it_back():
     """A decode step that took no time would make transformers look faster."""
-    method = method_of("hf_generate", tiny_stack("llama"))
+    method = method_of("hf_generate", tiny_stack("llama", keep_layout=True))
     usual, held = decode(method), decode(method, hold_back=True)
     assert held.outputs == usual.outputs and held.calls == usual.calls
 
 
 def test_stop_strings_and_a_limit_of_one_token():
-    method = method_of("hf_generate", tiny_stack("llama"))
+    method = method_of("hf_generate", tiny_stack("llama", keep_layout=True))
     stopped = decode(method, stopped=lambda row, ids: len(ids) == 3 + row)
     assert [len(output) for output in stopped.outputs] == [3, 4, 5, 6]
     one = decode(method, new=1)
@@ -69,7 +69,7 @@ def test_stop_strings_and_a_limit_of_one_token():
 
 
 def test_sampling_is_reproducible_and_follows_the_seed():
-    method = method_of("hf_generate", tiny_stack("llama"))
+    method = method_of("hf_generate", tiny_stack("llama", keep_layout=True))
     prompt, sampler = PROMPTS[:1], Sampler(temperature=1.0, top_p=0.9)
     first, again, other = (decode(method, prompt, sampler=sampler, keys=[key]) for key in ("a", "a", "b"))
     assert first.outputs == again.outputs != other.outputs
@@ -83,16 +83,19 @@ def test_sampling_is_reproducible_and_follows_the_seed():
 def test_the_models_own_generation_config_changes_nothing(setting):
     """A checkpoint's repetition penalty or end token are not the run's."""
     model = tiny_model("llama")
-    wanted = decode(method_of("full", Stack(model)), PROMPTS[1:2])
+    wanted = decode(method_of("full", Stack(model, keep_layout=True)), PROMPTS[1:2])
     setting = {key: list(value) if isinstance(value, range) else value for key, value in setting.items()}
     model.generation_config = GenerationConfig(**setting)
     assert hf_generated(model, PROMPTS[1:2], 12).outputs != wanted.outputs, "the setting has to matter"
-    assert decode(method_of("hf_generate", Stack(model)), PROMPTS[1:2]).outputs == wanted.outputs
+    assert (
+        decode(method_of("hf_generate", Stack(model, keep_layout=True)), PROMPTS[1:2]).outputs
+        == wanted.outputs
+    )
 
 
 def test_top_k_off_means_off():
     """transformers would bring back its default of 50 for None."""
-    stack, prompt = tiny_stack("llama"), PROMPTS[0]
+    stack, prompt = tiny_stack("llama", keep_layout=True), PROMPTS[0]
     answer = decode(method_of("hf_generate", stack), [prompt], new=40, sampler=Sampler(temperature=50.0))
     with torch.inference_mode():
         logits = stack.model(torch.tensor([prompt + answer.outputs[0]])).logits[0, len(prompt) - 1 : -1]

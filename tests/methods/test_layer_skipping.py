@@ -75,7 +75,9 @@ def compare_early_exit(stack, prompts, new, first, confidence, kv_policy, shares
 
 @pytest.mark.parametrize(
     ("name", "kv_policy", "confidence"),
-    by_family((kv_policy, confidence) for kv_policy in POLICIES for confidence in CONFIDENCES),
+    by_family(
+        ((kv_policy, confidence) for kv_policy in POLICIES for confidence in CONFIDENCES), first="llama"
+    ),
 )
 def test_early_exit_equals_its_definition(name, kv_policy, confidence):
     stack = stack_of(name)
@@ -202,7 +204,7 @@ def compare_plan(stack, case, plan, prompts, new):
     assert_same(got, wanted, f"{stack.config.model_type} {case}")
 
 
-@pytest.mark.parametrize(("name", "case"), by_family((case,) for case in PLANS))
+@pytest.mark.parametrize(("name", "case"), by_family(((case,) for case in PLANS), first="llama"))
 def test_planned_methods_equal_their_definitions(name, case):
     compare_plan(stack_of(name), case, PLANS[case], PROMPTS, NEW)
 

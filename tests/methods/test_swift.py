@@ -26,7 +26,7 @@ def stack_of(name):
     return tiny_stack(name, layers=DEPTH)
 
 
-@pytest.mark.parametrize(("name", "shape"), by_family((shape,) for shape in SHAPES))
+@pytest.mark.parametrize(("name", "shape"), by_family(((shape,) for shape in SHAPES), first="llama"))
 def test_greedy_output_is_the_full_models(name, shape):
     stack = stack_of(name)
     full = decode_each(method_of("full", stack), new=NEW)
@@ -42,7 +42,15 @@ def test_greedy_output_is_the_full_models(name, shape):
     )
 
 
-@pytest.mark.parametrize("sampler", [Sampler(0.7), Sampler(1.0, top_p=0.9), Sampler(1.0, top_k=20)], ids=str)
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Sampler(0.7),
+        pytest.param(Sampler(1.0, top_p=0.9), marks=pytest.mark.slow),
+        pytest.param(Sampler(1.0, top_k=20), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_sampled_output_is_the_full_models(shape, sampler):
     stack = stack_of("llama")

@@ -64,7 +64,8 @@ def test_the_kv_above_an_exit(policy):
 
 @pytest.mark.parametrize(
     ("method", "name"),
-    [(method, name) for method in METHODS for name in ("llama", "gemma3")]
+    [(method, "llama") for method in METHODS]
+    + [pytest.param(method, "gemma3", marks=pytest.mark.slow) for method in METHODS]
     + [("full", name) for name in ("llama_hf", "mistral_window", "gpt_neox", "opt")],
 )
 def test_devices_never_mix(name, method):

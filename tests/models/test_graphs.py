@@ -17,7 +17,7 @@ from recorded import METHODS, SATURATION, Silent, outcome, single
 from tape import TapeRecorder
 from tiny import PROMPTS, batch_of, method_of, prompts_of, tiny_model
 
-OTHERS = sorted({*FUSED} - {"llama", "qwen2_window"})
+OTHERS = sorted({*FUSED} - {"qwen2_window"})
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def plain_stack(name):
 
 @pytest.mark.parametrize("rows", [1, 4])
 @pytest.mark.parametrize(
-    "family", ["llama", "qwen2_window", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+    "family", ["qwen2_window", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
 )
 def test_every_method_decodes_as_without_recordings(family, rows):
     recorder = TapeRecorder()

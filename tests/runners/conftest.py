@@ -9,6 +9,7 @@ import pytest
 from bench import Bench
 from tiny_model import save_model
 
+from models.cache_folder import cache_root
 from progress import errors_in
 
 Command = Callable[..., tuple[int, str, str]]
@@ -24,8 +25,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bench(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """The tiny model, a results folder and a cache folder of this test's own."""
-    monkeypatch.setenv("SKIPBENCH_CACHE", str(tmp_path / "cache"))
+    """The tiny model, a results folder and a cache folder of this test's own, but for what is compiled."""
+    compiled, own = cache_root() / "kernels", tmp_path / "cache"
+    compiled.mkdir(parents=True, exist_ok=True)
+    own.mkdir()
+    (own / "kernels").symlink_to(compiled)
+    monkeypatch.setenv("SKIPBENCH_CACHE", str(own))
     return Bench(tiny_model, tmp_path)
 
 

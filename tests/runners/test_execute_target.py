@@ -20,7 +20,7 @@ from tasks.errors import DataError
     [
         ("ffnskip", "threshold", "weighted", 0.2),
         ("ffnskip", "threshold", "ffn", 0.1),
-        ("random_ffn", "share", "weighted", 0.3),
+        pytest.param("random_ffn", "share", "weighted", 0.3, marks=pytest.mark.slow),
         ("random_ffn", "share", "ffn", 0.5),
         # One FFN of three, less the two steps of 23 at most that run in full.
         ("static_ffn", "count", "ffn", 0.3),
@@ -118,7 +118,7 @@ def test_an_explicit_value_switches_solving_off(bench, monkeypatch):
     nothing = bench.run("method=random_ffn", "method.target_skip=null").metrics
     assert (nothing["target_skip"], nothing["realised_skip_ffn"]) == (None, 0)
     assert "only 0% of decode steps skipped anything" in nothing["speed_note"]
-    assert not (bench.folder / "cache").exists()
+    assert {path.name for path in (bench.folder / "cache").iterdir()} <= {"kernels", "products.json"}
 
 
 def test_a_solution_is_found_once(bench, monkeypatch, tmp_path):

@@ -40,6 +40,7 @@ def assert_told(server, finished):
     assert skipped and set(skipped) == {(stored.ffn_total - stored.ffn_run).sum()}
 
 
+@pytest.mark.slow
 def test_online_and_again(server, bench):
     finished = bench.run(*RUN, "logger.mode=online")
     assert_told(server, finished)

@@ -27,6 +27,7 @@ _SOURCE = Path(__file__).with_name("kernels.cpp")
 # No -ffast-math: it changes how the whole process treats small numbers.
 _FLAGS = ["-std=c++17", "-O3", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 _BUILD_S = 300
+_USER = getattr(os, "getuid", int)()
 
 _Pointer, _Int, _Long = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
 
@@ -141,19 +142,28 @@ def kernels() -> Kernels | ModelError:
 def _built() -> Path:
     """The shared library in the cache folder, compiled if it is not there."""
     compiler, runtime, target = _compiler(), _openmp(), _target()
-    facts = f"{machine()} {compiler} {runtime} {target} {_FLAGS} {_SOURCE.read_text(encoding='utf-8')}"
+    source = _SOURCE.read_text(encoding="utf-8")
+    facts = f"{machine()} {_USER} {compiler} {runtime} {target} {_FLAGS} {source}"
     name = f"kernels-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.so"
     path = cache_root() / "kernels" / name
-    if path.exists():
+    if _trusted(path):
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", fallback_to_soft=False):
-            if not path.exists():
+            if not _trusted(path):
                 _compile(compiler, runtime, target, path)
     except OSError as error:
         raise ModelError(f"{path.parent} cannot be written: {error.strerror or error}") from error
     return path
+
+
+def _trusted(path: Path) -> bool:
+    """Whether a library is there and was made by this user, or root: a cache folder may be shared."""
+    try:
+        return path.stat().st_uid in (0, _USER)
+    except OSError:
+        return False
 
 
 def _compiler() -> str:
@@ -204,6 +214,7 @@ def _compile(compiler: str, runtime: str, target: str, path: Path) -> None:
             if done.returncode:
                 lines = [line for line in done.stderr.splitlines() if "error" in line] or ["no message"]
                 raise ModelError(f"{compiler} failed: {lines[0].strip()}")
+        os.chmod(linked, 0o755)
         os.replace(linked, path)
 
 

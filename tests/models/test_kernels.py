@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -104,6 +105,26 @@ def test_a_compiler_that_fails_is_one_line(fresh, tmp_path, monkeypatch, script,
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
     assert said in refusal()
+
+
+@needs_kernels
+def test_a_library_that_another_user_has_put_there_is_not_loaded(fresh, monkeypatch):
+    """The cache folder may be shared, and loading runs code."""
+    kernels()
+    (path,) = fresh.glob("*.so")
+    # Under the same name: the file itself is mapped.
+    path.unlink()
+    path.write_bytes(b"planted")
+    stat = Path.stat
+
+    def foreign(self, **more):
+        found = stat(self, **more)
+        return os.stat_result((*found[:4], 4711, *found[5:10])) if self == path else found
+
+    monkeypatch.setattr(Path, "stat", foreign)
+    monkeypatch.setattr(room, "_check", lambda library: None)
+    kernels.cache_clear()
+    assert isinstance(kernels(), Kernels) and path.read_bytes() != b"planted"
 
 
 @needs_kernels

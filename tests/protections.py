@@ -274,6 +274,18 @@ INPUT = [
 
 STRANGERS = [
     Protection(
+        "models/kernels.py",
+        "        return path.stat().st_uid in (0, _USER)\n",
+        "        return path.stat().st_uid >= 0\n",
+        "models/test_kernels.py::test_a_library_that_another_user_has_put_there_is_not_loaded",
+    ),
+    Protection(
+        "models/kernels.py",
+        "        _check(library)\n",
+        "",
+        "models/test_kernels.py::test_kernels_that_compute_wrongly_are_not_used",
+    ),
+    Protection(
         "models/description.py",
         "revision=revision, trust_remote_code=trust_remote_code, **gguf",
         "revision=revision, trust_remote_code=True, **gguf",

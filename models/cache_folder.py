@@ -4,19 +4,27 @@ import hashlib
 import json
 import os
 import platform
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
+
+from models.errors import ModelError
 
 
 def cache_root() -> Path:
     """The user's cache folder: $SKIPBENCH_CACHE, else $XDG_CACHE_HOME/skipbench, else ~/.cache/skipbench."""
     if "SKIPBENCH_CACHE" in os.environ:
         return Path(os.environ["SKIPBENCH_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skipbench"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skipbench"
+    except RuntimeError:
+        raise ModelError("there is no home folder to keep converted models in; set SKIPBENCH_CACHE") from None
 
 
 @cache
@@ -49,24 +57,31 @@ def remembered(file: str, what: str, measure: Callable[[], Any], check: Callable
         Raises ValueError, TypeError or LookupError on a stored result that is none.
     """
     path, key = cache_root() / file, f"{machine()} {what}"
-    known = _known(path)
-    if key in known:
-        try:
-            check(known[key])
-            return known[key]
-        except (ValueError, TypeError, LookupError):
-            # Damaged: measured anew.
-            pass
-    found = measure()
+
+    def stored() -> Any:
+        value = _known(path).get(key)
+        if value is not None:
+            with suppress(ValueError, TypeError, LookupError):
+                check(value)
+                return value
+        # Unknown, or damaged: measured anew.
+        return None
+
+    if (value := stored()) is not None:
+        return value
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        work = path.with_suffix(f".{os.getpid()}")
-        work.write_text(json.dumps({**known, key: found}))
-        work.replace(path)
+        # Two that measure at the same time would disturb each other, and might not agree.
+        with FileLock(f"{path}.lock", fallback_to_soft=False):
+            if (value := stored()) is None:
+                value = measure()
+                work = path.with_suffix(f".{socket.gethostname()}.{os.getpid()}")
+                work.write_text(json.dumps({**_known(path), key: value}))
+                work.replace(path)
     except OSError:
         # Then the next process measures again.
-        pass
-    return found
+        value = measure() if value is None else value
+    return value
 
 
 def _known(path: Path) -> dict[str, Any]:

@@ -162,7 +162,8 @@ class RMSNorm:
     """
 
     def __init__(self, module: Any):
-        self.plain, self.epsilon = module.weight, float(module.variance_epsilon)
+        # The tensor, so that its memory stays if the module is given another.
+        self.plain, self.epsilon = module.weight.data, float(module.variance_epsilon)
         size = self.plain.numel()
         self._weight = self.plain.float() * size**0.5
         self._floor = torch.tensor((size * self.epsilon) ** 0.5, device=self.plain.device)

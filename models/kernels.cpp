@@ -706,43 +706,58 @@ void by_type(int bytes, Act act) {
 }  // namespace
 
 // `bytes` is the size of an element: 4 for float32, 2 for bfloat16.
+namespace {
+
+// Work in the type that so many bytes are; 1 if there was no memory for it, which happens before anything is written.
+template <class Work>
+int done(int bytes, Work work) {
+    try {
+        by_type(bytes, work);
+        return 0;
+    } catch (const std::bad_alloc&) {
+        return 1;
+    }
+}
+
+}  // namespace
+
 extern "C" {
 
-void skip_product(int bytes, const void* matrix, const void* bias, const void* vectors, void* found,
+int skip_product(int bytes, const void* matrix, const void* bias, const void* vectors, void* found,
                   std::int64_t outputs, std::int64_t inputs, std::int64_t count, int way, int threads) {
-    by_type(bytes, [&](auto kind) {
+    return done(bytes, [&](auto kind) {
         using T = decltype(kind);
         multiply_all(static_cast<const T*>(matrix), static_cast<const T*>(bias), static_cast<const T*>(vectors),
                      static_cast<T*>(found), outputs, inputs, count, way, threads);
     });
 }
 
-void skip_cosines(int bytes, const void* states, const void* others, float* found, std::int64_t width,
+int skip_cosines(int bytes, const void* states, const void* others, float* found, std::int64_t width,
                   std::int64_t count) {
-    by_type(bytes, [&](auto kind) {
+    return done(bytes, [&](auto kind) {
         using T = decltype(kind);
         cosines(static_cast<const T*>(states), static_cast<const T*>(others), found, width, count);
     });
 }
 
-void skip_attention(int bytes, const Layer* layer, const Pass* pass, void* keys, void* values,
+int skip_attention(int bytes, const Layer* layer, const Pass* pass, void* keys, void* values,
                     const void* states, void* after, int threads) {
-    by_type(bytes, [&](auto kind) {
+    return done(bytes, [&](auto kind) {
         using T = decltype(kind);
         SubLayers<T>{*layer}.attention(*pass, {static_cast<T*>(keys), static_cast<T*>(values)}, static_cast<const T*>(states), static_cast<T*>(after), threads);
     });
 }
 
-void skip_write_kv(int bytes, const Layer* layer, const Pass* pass, void* keys, void* values, const void* states, int threads) {
-    by_type(bytes, [&](auto kind) {
+int skip_write_kv(int bytes, const Layer* layer, const Pass* pass, void* keys, void* values, const void* states, int threads) {
+    return done(bytes, [&](auto kind) {
         using T = decltype(kind);
         SubLayers<T>{*layer}.write_kv(*pass, {static_cast<T*>(keys), static_cast<T*>(values)}, static_cast<const T*>(states), threads);
     });
 }
 
-void skip_ffn(int bytes, const Layer* layer, const void* states, const void* hidden, void* output, void* after,
+int skip_ffn(int bytes, const Layer* layer, const void* states, const void* hidden, void* output, void* after,
               std::int64_t count, int threads) {
-    by_type(bytes, [&](auto kind) {
+    return done(bytes, [&](auto kind) {
         using T = decltype(kind);
         SubLayers<T>{*layer}.ffn(static_cast<const T*>(states), static_cast<const T*>(hidden), static_cast<T*>(output),
                                  static_cast<T*>(after), count, threads);

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -79,7 +80,7 @@ class Kernels:
 
         def function(name: str, *arguments: type) -> Callable[..., None]:
             found = getattr(library, name)
-            found.argtypes, found.restype = list(arguments), None
+            found.argtypes, found.restype, found.errcheck = list(arguments), _Int, _checked
             return found
 
         self._product = function("skip_product", _Int, *[_Pointer] * 4, *[_Long] * 3, _Int, _Int)
@@ -106,13 +107,18 @@ class Kernels:
 
     def cosines(self, states: Tensor, others: Tensor) -> Tensor:
         """Cosines [...] in float32 of states [..., width], within [-1, 1]."""
-        found = torch.empty(states.shape[:-1])
+        found = torch.empty(states.shape[:-1], dtype=torch.float32, device="cpu")
         width, states, others = states.shape[-1], states.contiguous(), others.contiguous()
         self._cosines(
             *(states.itemsize, states.data_ptr(), others.data_ptr(), found.data_ptr()),
             *(width, found.numel()),
         )
         return found
+
+
+def _checked(status: int, function: Any, arguments: tuple[Any, ...]) -> None:
+    if status:
+        raise MemoryError("the kernels have no memory left")
 
 
 def pointer(tensor: Tensor | None) -> int | None:
@@ -124,13 +130,15 @@ def pointer(tensor: Tensor | None) -> int | None:
 def kernels() -> Kernels | ModelError:
     """The library of this machine, or why there is none."""
     try:
-        path = _built()
+        path, new = _built()
         try:
             library = Kernels(path)
         except (OSError, AttributeError):
+            if new:
+                raise
             # A damaged file of the cache folder is made anew.
             path.unlink(missing_ok=True)
-            library = Kernels(_built())
+            library = Kernels(_built()[0])
         _check(library)
     except (OSError, AttributeError) as error:
         return ModelError(f"the kernels cannot be loaded ({first_line(error)})")
@@ -139,15 +147,15 @@ def kernels() -> Kernels | ModelError:
     return library
 
 
-def _built() -> Path:
-    """The shared library in the cache folder, compiled if it is not there."""
+def _built() -> tuple[Path, bool]:
+    """The shared library in the cache folder, compiled if it is not there; whether it was."""
     compiler, runtime, target = _compiler(), _openmp(), _target()
     source = _SOURCE.read_text(encoding="utf-8")
-    facts = f"{machine()} {_USER} {compiler} {runtime} {target} {_FLAGS} {source}"
+    facts = f"{machine()} {_USER} {_version(compiler, runtime)} {runtime} {target} {_FLAGS} {source}"
     name = f"kernels-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.so"
     path = cache_root() / "kernels" / name
     if _trusted(path):
-        return path
+        return path, False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", fallback_to_soft=False):
@@ -155,7 +163,7 @@ def _built() -> Path:
                 _compile(compiler, runtime, target, path)
     except OSError as error:
         raise ModelError(f"{path.parent} cannot be written: {error.strerror or error}") from error
-    return path
+    return path, True
 
 
 def _trusted(path: Path) -> bool:
@@ -173,6 +181,18 @@ def _compiler() -> str:
     raise ModelError("there is no C++ compiler (g++ or clang++)")
 
 
+def _version(compiler: str, runtime: str) -> str:
+    """What a compiler says that it is; one that cannot link torch's OpenMP runtime is refused."""
+    try:
+        asked = [compiler, "--version"]
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ModelError(f"{compiler} cannot be run: {first_line(error)}") from error
+    if "clang" in said.stdout and "gomp" in Path(runtime).name:
+        raise ModelError(f"{compiler} is a clang, which cannot link the libgomp of torch; install g++")
+    return f"{compiler} {said.stdout}"
+
+
 def _openmp() -> str:
     """The file of the OpenMP runtime that torch has loaded.
 
@@ -184,10 +204,13 @@ def _openmp() -> str:
         mapped = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
     except OSError:
         mapped = ""
-    found = re.findall(r"\s(/\S*/lib(?:gomp|iomp5|omp)[^/\s]*)$", mapped, re.MULTILINE)
+    found = re.findall(r"\s(/.*/lib(?:gomp|iomp5|omp)[-.][^/]*)$", mapped, re.MULTILINE)
     if not found:
         raise ModelError("torch's OpenMP runtime cannot be found")
-    return str(found[0])
+    # Other packages (scikit-learn) bring their own.
+    torchs = Path(torch.__file__).parent
+    near = [path for path in found if Path(path).parent in (torchs / "lib", torchs.parent / "torch.libs")]
+    return str((near or found)[0])
 
 
 def _target() -> str:

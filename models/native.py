@@ -27,6 +27,14 @@ class NativeLayer(FusedLayer):
         assert products.library is not None
         self._kernels, self._products = products.library, products
         self._bytes = self._qkv.weight.itemsize
+        norms = (self._attention_norm, self._ffn_norm, self._query_norm, self._key_norm)
+        products_of = (self._qkv, self._out, self._gate_up, self._down)
+        read = [norm.plain for norm in norms if norm is not None]
+        read += [tensor for one in products_of for tensor in (one.weight, one.bias) if tensor is not None]
+        # The kernels are told addresses and one type.
+        self._readable = all(
+            tensor.dtype == self._qkv.weight.dtype and tensor.is_contiguous() for tensor in read
+        )
 
     @cached_property
     def _most(self) -> int:
@@ -70,7 +78,8 @@ class NativeLayer(FusedLayer):
         return ctypes.addressof(self._parts)
 
     def _fits(self, state: Tensor) -> bool:
-        return 0 < state.shape[0] * state.shape[1] <= self._most
+        few = 0 < state.shape[0] * state.shape[1] <= self._most
+        return few and self._readable and state.dtype == self._qkv.weight.dtype
 
     def _attention_sum(self, state: Tensor, step: Step) -> Tensor:
         if not self._fits(state):
@@ -131,7 +140,8 @@ class NativeLayer(FusedLayer):
             mask = None
             if visible is not None:
                 rows, _, tokens, length = visible.shape
-                mask = torch.zeros(rows, tokens, length).masked_fill_(~visible[:, 0], float("-inf"))
+                mask = torch.zeros(rows, tokens, length, dtype=torch.float32)
+                mask.masked_fill_(~visible[:, 0], float("-inf"))
             kept = (cos, sin, mask, step.slots, step.rows)
             row_stride, head_stride = self._cache().keys[0].stride()[:2]
             parts = PassParts(*state.shape[:2], step.length, *map(pointer, kept), row_stride, head_stride)

@@ -90,7 +90,9 @@ class Products:
 
     def multiply(self, vectors: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
         """Vectors [n, inputs] times a matrix [outputs, inputs], plus a bias [outputs]: [n, outputs]."""
-        if self.library is not None and 0 < len(vectors) <= (choice := self.choice(matrix)).most:
+        few = self.library is not None and 0 < len(vectors) <= (choice := self.choice(matrix)).most
+        if few and vectors.dtype == matrix.dtype and matrix.is_contiguous():
+            assert self.library is not None
             return self.library.product(matrix, bias, vectors.contiguous(), choice.way(len(vectors)))
         return torch.mm(vectors, matrix.t()) if bias is None else torch.addmm(bias, vectors, matrix.t())
 
@@ -104,6 +106,8 @@ class Products:
         def merged(parameters: list[nn.Parameter]) -> Tensor:
             if len(parameters) == 1 and not self._transposed:
                 return parameters[0].data
+            if not self._transposed and (before := _merged_before(parameters)) is not None:
+                return before
             whole = torch.cat([parameter.data for parameter in parameters])
             if self._transposed and whole.dim() == 2:
                 whole = whole.t().contiguous().t()
@@ -146,6 +150,18 @@ class Products:
             most = size
         ways += ways[-1:] * 4
         return asdict(Choice(ways[:4], most))
+
+
+def _merged_before(parameters: Sequence[Tensor]) -> Tensor | None:
+    """What another `Products` made of the same parameters: they lie one behind the other in one memory."""
+    first = parameters[0].data
+    end, storage = first.data_ptr(), first.untyped_storage().data_ptr()
+    for parameter in parameters:
+        behind = parameter.data_ptr() == end and parameter.untyped_storage().data_ptr() == storage
+        if not (behind and parameter.is_contiguous()):
+            return None
+        end += parameter.nbytes
+    return first.as_strided((sum(map(len, parameters)), *first.shape[1:]), first.stride())
 
 
 class Product:

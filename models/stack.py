@@ -18,6 +18,7 @@ from models.fused import FusedLayer, unfusable
 from models.graphed import GraphedLayer
 from models.graphs import Graphs, Recorder
 from models.hf import HFLayer
+from models.kernels import kernels
 from models.layers import Layer
 from models.native import NativeLayer
 from models.plan import Plan
@@ -91,6 +92,9 @@ class Stack:
         self.uniform_kv = len(set(kinds)) == 1
         self._windowed = any(window is not None for window in windows)
         elsewhere = recorder is not None or len(parts) > 1
+        if self.device.type == "cpu":
+            # Compiled before any clock runs: `numerics.cosine` takes them too.
+            kernels()
         self.products = (
             Products()
             if elsewhere

@@ -67,7 +67,7 @@ class Finished:
 
 @lru_cache(maxsize=1)
 def _model(
-    config: Any, dtype: str, device: str, engine: Any, keep_layout: bool, content: str | None
+    config: Any, dtype: str, device: str, engine: Any, keep_layout: bool, content: str | None, threads: int
 ) -> LoadedModel:
     """The model opened last, if it is still the same one: `content` is its `model_revision`."""
     return load_model(config, dtype=dtype, device=device, engine=engine, keep_layout=keep_layout)
@@ -203,7 +203,8 @@ class Execution:
         # By its own name: what `auto` means may change with the threads.
         dtype, content = conditions["dtype"], conditions["model"]["revision"]
         keep_layout = plan.method.own_engine
-        self.model = _model(job.model, dtype, settings.device, job.engine, keep_layout, content)
+        opened = (settings.device, job.engine, keep_layout, content, torch.get_num_threads())
+        self.model = _model(job.model, dtype, *opened)
         products = self.model.stack.products
         if products.obstacle is not None:
             say(f"Decoding without compiled kernels, up to three times as slow: {products.obstacle}")

@@ -260,8 +260,8 @@ INPUT = [
     ),
     Protection(
         "runners/execute.py",
-        "job.engine, keep_layout, content)",
-        "job.engine, keep_layout, None)",
+        "keep_layout, content, torch",
+        "keep_layout, None, torch",
         "runners/test_security.py::test_code_that_comes_with_a_model_does_not_run",
     ),
     Protection(

@@ -142,7 +142,8 @@ def test_they_are_built_once_and_a_damaged_file_is_built_again(fresh, monkeypatc
     # Unoptimised, which takes a tenth of the time.
     monkeypatch.setattr(room, "_FLAGS", [flag.replace("-O3", "-O0") for flag in room._FLAGS])
     monkeypatch.setattr(room, "_compile", lambda *arguments: builds.append(arguments) or build(*arguments))
-    path = room._built()
+    path, new = room._built()
+    assert new
     path.write_bytes(b"damaged")
     for _ in range(2):
         kernels.cache_clear()
@@ -153,14 +154,36 @@ def test_they_are_built_once_and_a_damaged_file_is_built_again(fresh, monkeypatc
 @needs_kernels
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="asks Linux what is loaded")
 def test_torch_and_the_kernels_share_one_pool_of_threads():
-    """Two OpenMP runtimes would wait for each other's processors."""
+    """Two OpenMP runtimes would wait for each other's processors; scikit-learn brings one of its own."""
     script = (
-        "from models.kernels import kernels; kernels()\n"
-        "maps = open('/proc/self/maps').read().split()\n"
-        "print(len({part for part in maps if '/libgomp' in part or '/libomp' in part or '/libiomp' in part}))"
+        "import sklearn.utils._openmp_helpers\n"
+        "maps = lambda: {part for part in open('/proc/self/maps').read().split()\n"
+        "    if any(name in part for name in ('/libgomp', '/libomp', '/libiomp'))}\n"
+        "others = maps()\n"
+        "import torch\n"
+        "from models.kernels import _openmp, kernels; kernels()\n"
+        "print(len(maps() - others), _openmp() in others)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "1"
+    assert done.stdout.split() == ["1", "False"]
+
+
+@needs_kernels
+def test_a_clang_that_cannot_link_torchs_runtime_is_one_line(fresh, tmp_path, monkeypatch):
+    compiler = tmp_path / "clang++"
+    compiler.write_text("#!/bin/sh\necho clang version 19\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setattr(room, "_openmp", lambda: "/lib/libgomp.so.1")
+    assert "install g++" in refusal()
+    assert not fresh.exists()
+
+
+@needs_kernels
+def test_memory_that_runs_out_is_pythons_error():
+    """As the halving of batches knows it, and not the end of the process."""
+    with pytest.raises(MemoryError):
+        kernels()._product(4, None, None, None, None, 2**20, 2**50, 2**4, 0, 1)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")

@@ -9,7 +9,7 @@ from torch import nn
 from exactness import assert_rounded
 from models import product as room
 from models.errors import ModelError
-from models.kernels import WAYS, Kernels
+from models.kernels import WAYS, Kernels, kernels
 from models.product import SIZES, Choice, Products, products_for
 from models.stack import Stack
 from tiny import PROMPTS, decode, hf_generated, method_of, needs_kernels, prompts_of, tiny_model
@@ -184,6 +184,32 @@ def test_what_is_asked_for_and_not_to_be_had_is_one_line(monkeypatch):
     monkeypatch.setattr(room, "kernels", lambda: ModelError("there is no C++ compiler"))
     with pytest.raises(ModelError, match=r"engine.product=kernel: there is no C\+\+ compiler; leave"):
         products_for("kernel", CPU, torch.float32)
+
+
+@needs_kernels
+def test_kernels_are_not_given_what_they_cannot_read():
+    """They are told addresses and one type: everything else is torch's."""
+    products = Products(kernels())
+    matrix, vectors = torch.randn(6, 8), torch.randn(2, 8)
+    across = torch.randn(8, 6).t()
+    assert torch.equal(products.multiply(vectors, across), vectors @ across.t())
+    with pytest.raises(RuntimeError, match="dtype"):
+        products.multiply(vectors.bfloat16(), matrix)
+    model = tiny_model("llama", torch.bfloat16)
+    model.model.layers[0].input_layernorm.float()
+    stack = Stack(model)
+    assert stack.layer_name == "native" and [layer._readable for layer in stack.layers[:2]] == [False, True]
+
+
+def test_a_second_engine_takes_the_first_ones_merged_weights():
+    model = tiny_model("llama")
+    stacks = [Stack(model, "fused", product="linear") for _ in range(2)]
+    first, second = (
+        [matrix.data_ptr() for layer in stack.layers for matrix in layer.matrices()] for stack in stacks
+    )
+    assert first == second
+    wanted = hf_generated(model, PROMPTS, 12).outputs
+    assert decode(method_of("full", stacks[1])).outputs == wanted
 
 
 @needs_kernels

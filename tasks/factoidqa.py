@@ -14,7 +14,7 @@ from functools import cached_property
 from tasks.base import Answer, Example, Message, Score, Task
 from tasks.config import TaskConfig, check_at_least, check_choice
 from tasks.errors import DataError
-from tasks.scoring import text
+from tasks.scoring import containment, text
 from tasks.scoring.abstention import abstains
 from tasks.scoring.collapse import collapse_scores, has_collapsed
 from tasks.sources.qa_formats import FORMATS, examples_from
@@ -64,8 +64,8 @@ class FactoidQA(Task):
     """The factoid question answering task."""
 
     name = "factoidqa"
-    # 2: abstentions are recognised more often.
-    version = 2
+    # 2: abstentions are recognised more often. 3: numbers by value, signs in words, other scripts.
+    version = 3
     Config = FactoidQAConfig
     config: FactoidQAConfig
 
@@ -114,7 +114,7 @@ class FactoidQA(Task):
         A looping answer that names the right thing has the outcome `correct` and the flag `collapsed`: one
         says what a reader learns, the other what happened to the text.
         """
-        contains = text.contains_any(answer.text, answer.references)
+        contains = containment.contains_any(answer.text, answer.references)
         collapsed = has_collapsed(answer.text, answer.output_ids)
         abstained = abstains(answer.text)
         scores = {
@@ -123,7 +123,7 @@ class FactoidQA(Task):
             "f1": text.f1(answer.text, answer.references),
             "abstained": float(abstained),
             # Where the question itself names the answer, repeating the question is enough to be right.
-            "reference_in_question": float(text.contains_any(answer.question, answer.references)),
+            "reference_in_question": float(containment.contains_any(answer.question, answer.references)),
             **collapse_scores(answer.text, answer.output_ids, answer.finish_reason),
         }
         if contains:

@@ -64,7 +64,8 @@ class MTBench(Task):
     """The MT-Bench task."""
 
     name = "mtbench"
-    version = 1
+    # 2: words of other scripts are compared.
+    version = 2
     Config = MTBenchConfig
     config: MTBenchConfig
 

@@ -1,9 +1,8 @@
-"""Comparing a generated answer with reference answers: exact match, F1, and containment.
+"""Exact match and F1 by the normalisation of SQuAD's official evaluation script, and folded words.
 
-Exact match and F1 use the normalisation of SQuAD's official evaluation script (Rajpurkar et al., 2016), so
-that they can be compared with published numbers. Containment asks whether a reference occurs in a whole
-sentence, and uses a normalisation of its own (`words`), because SQuAD's turns "1.5" into "15" and keeps
-"Paris—the" as one word.
+SQuAD's (Rajpurkar et al., 2016) is for numbers that can be compared with published ones; it turns "1.5" into
+"15" and keeps "Paris—the" as one word. Whether a reference occurs in a sentence is for
+`tasks.scoring.containment`.
 """
 
 import re
@@ -19,10 +18,13 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 # Letters that Unicode does not decompose into a base letter and an accent. The last three are the dotless i
 # and two apostrophes that Unicode counts as letters (as in Hawai'i, written with an okina).
 _FOLDED = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe"}
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "ŧ": "t"}
     | {"\u0131": "i", "\u02bb": "'", "\u02bc": "'"}
 )
-_COMBINING = range(0x0300, 0x0370)
+_ACCENTS = range(0x0300, 0x0370)
+# In Cyrillic these make another letter: й, ї, ў (but ё is written as е), ѓ, ќ.
+_CYRILLIC_LETTERS = frozenset({"и\u0306", "у\u0306", "і\u0308", "г\u0301", "к\u0301"})
+
 _GROUPING_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _DECIMAL_POINT = re.compile(r"(?<=\d)\.(?=\d)")
 
@@ -37,11 +39,18 @@ def fold(text: str) -> str:
     """Return text in one case and without accents.
 
     NFKC, then the accents of Latin, Greek and Cyrillic letters are dropped and case is folded: "Brasília"
-    becomes "brasilia", "Łódź" becomes "lodz". Vowel signs of other scripts are kept.
+    becomes "brasilia", "Łódź" becomes "lodz". What makes another letter (й) and the vowel signs of other
+    scripts are kept.
     """
-    decomposed = unicodedata.normalize("NFKD", text)
-    bare = "".join(character for character in decomposed if ord(character) not in _COMBINING)
-    return unicodedata.normalize("NFKC", bare).casefold().translate(_FOLDED)
+    kept: list[str] = []
+    base = ""
+    for character in unicodedata.normalize("NFKD", text):
+        if ord(character) not in _ACCENTS:
+            base = character
+            kept.append(character)
+        elif (base + character).casefold() in _CYRILLIC_LETTERS:
+            kept.append(character)
+    return unicodedata.normalize("NFKC", "".join(kept)).casefold().translate(_FOLDED)
 
 
 def words(text: str, punctuation: str = " ") -> list[str]:
@@ -82,41 +91,6 @@ def f1(text: str, references: Iterable[str]) -> float:
     return max(
         (_token_f1(left.split(), right.split()) for left, right in _comparable(text, references)), default=0.0
     )
-
-
-def contains_alias(text: str, alias: str) -> bool:
-    """Whether the alias occurs in the text as a run of whole words.
-
-    Case, accents, punctuation and articles do not count. Articles do count in an alias that ends in one
-    ("The The", "vitamin A"): there, it is no article. Punctuation may split words or not ("Spider-Man",
-    "Spiderman" and "Spider Man" are the same). An alias without a letter or digit ("!!!") must be the whole
-    text.
-
-    Notes
-    -----
-    Negation is not understood ("not Paris"), number words are not numbers ("seven" is not "7"), and words are
-    found by white space, so languages written without it are not served.
-    """
-    spaced = words(alias)
-    if not spaced:
-        return fold(alias).strip() == fold(text).strip()
-    keep_articles = spaced[-1] in _ARTICLES
-    texts = _renderings(text, keep_articles)
-    return any(f" {run} " in f" {whole} " for run in _renderings(alias, keep_articles) for whole in texts)
-
-
-def contains_any(text: str, aliases: Iterable[str]) -> bool:
-    """Whether any of the aliases occurs in the text; see `contains_alias`."""
-    return any(contains_alias(text, alias) for alias in aliases)
-
-
-def _renderings(text: str, keep_articles: bool) -> set[str]:
-    renderings = set()
-    for punctuation in (" ", ""):
-        tokens = words(text, punctuation)
-        kept = [token for token in tokens if keep_articles or token not in _ARTICLES]
-        renderings.add(" ".join(kept))
-    return renderings
 
 
 def _between_digits(text: str, index: int) -> bool:

@@ -81,8 +81,8 @@ def test_a_folder_with_a_name_that_no_folder_has(command):
 def test_new_scoring_gives_what_a_new_run_gives(finished, bench, no_model, monkeypatch, tmp_path):
     done, overrides = finished
     before = rows_of(done)
-    monkeypatch.setattr("tasks.scoring.text.contains_any", lambda text, references: len(text) % 2 == 0)
-    monkeypatch.setattr("tasks.factoidqa.FactoidQA.version", 2)
+    monkeypatch.setattr("tasks.scoring.containment.contains_any", lambda text, references: len(text) % 2 == 0)
+    monkeypatch.setattr("tasks.factoidqa.FactoidQA.version", 9)
     metrics = rescore(done.folder)
     monkeypatch.setattr("tasks.factoidqa.abstains", lambda text: False)
     after = rows_of(done)
@@ -93,11 +93,11 @@ def test_new_scoring_gives_what_a_new_run_gives(finished, bench, no_model, monke
     assert [row["quality"] for row in after] != [row["quality"] for row in before]
     monkeypatch.undo()
     monkeypatch.setenv("SKIPBENCH_CACHE", str(bench.folder / "cache"))
-    monkeypatch.setattr("tasks.scoring.text.contains_any", lambda text, references: len(text) % 2 == 0)
-    monkeypatch.setattr("tasks.factoidqa.FactoidQA.version", 2)
+    monkeypatch.setattr("tasks.scoring.containment.contains_any", lambda text, references: len(text) % 2 == 0)
+    monkeypatch.setattr("tasks.factoidqa.FactoidQA.version", 9)
     anew = bench.run(*overrides, f"results_dir={tmp_path / 'anew'}")
     assert untimed(anew.metrics) == untimed(metrics)
-    assert metrics["task_version"] == "2"
+    assert metrics["task_version"] == "9"
     for row, new in zip(after, rows_of(anew), strict=True):
         assert untimed(row) == untimed(new)
     # Times are those that were measured then.

@@ -6,7 +6,8 @@ import pytest
 
 from tasks import registry
 from tasks.base import Answer, Example
-from tasks.scoring.text import contains_any, words
+from tasks.scoring.containment import contains_any
+from tasks.scoring.text import words
 
 MIN_SCORED = 400
 MIN_CALIBRATION = 100

@@ -1,0 +1,96 @@
+"""Numbers as people write them: digits and their groups, words, ordinals, Roman numerals."""
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+
+_SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_CARDINALS = {word: value for value, word in enumerate(_SMALL)} | {
+    word: 20 + 10 * place for place, word in enumerate(_TENS)
+}
+SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_IRREGULAR = {
+    **{"first": 1, "second": 2, "third": 3, "fifth": 5, "eighth": 8, "ninth": 9, "twelfth": 12},
+    **{word[:-1] + "ieth": 20 + 10 * place for place, word in enumerate(_TENS)},
+}
+ORDINALS = {word + "th": value for word, value in _CARDINALS.items() if value > 3} | _IRREGULAR
+_ROMAN = re.compile(r"M{0,3}(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})")
+_ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+# "One" is no number here: "one of them", "no one".
+_ONE_BEFORE = frozenset("of another day who that which can thing may might must".split())
+_ONE_BEHIND = frozenset("no any every some each this that the which another".split())
+
+
+def written(value: Fraction) -> str:
+    """One spelling for a value: an integer, a decimal where it ends, else a fraction."""
+    if value.denominator == 1:
+        return str(value.numerator)
+    rest = value.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    if rest != 1:
+        return f"{value.numerator}/{value.denominator}"
+    digits = 0
+    while (value * 10**digits).denominator != 1:
+        digits += 1
+    whole = str(abs(value * 10**digits)).rjust(digits + 1, "0")
+    return f"{'-' if value < 0 else ''}{whole[:-digits]}.{whole[-digits:]}"
+
+
+def spelled(words: Sequence[str], before: str = "") -> tuple[int, int, bool]:
+    """Read a number in words.
+
+    Parameters
+    ----------
+    words
+        Folded words; the number begins at the first.
+    before
+        The word before them.
+
+    Returns
+    -------
+    tuple
+        The value, how many words it takes (0: there is no number), and whether it is an ordinal.
+    """
+    total, group, taken, last = 0, 0, 0, -1
+    for place, word in enumerate(words):
+        if word == "and":
+            # "Two hundred and five"; nothing else has an "and" in it.
+            after = words[place + 1] if place + 1 < len(words) else ""
+            number = after in _CARDINALS or after in ORDINALS
+            if not (number and taken == place and group % 100 == 0 and group + total > 0):
+                break
+            taken += 1
+            continue
+        value = _CARDINALS.get(word, ORDINALS.get(word, -1))
+        room = 100 if group % 100 == 0 else (10 if group % 10 == 0 and last >= 20 else 0)
+        if 0 <= value < room and not (value == 0 and taken):
+            group += value
+            last, taken = value, place + 1
+            if word in ORDINALS:
+                return total + group, taken, True
+        elif word == "hundred" and 0 <= group < 100 and last != 0:
+            group, taken, last = max(group, 1) * 100, place + 1, 100
+        elif word in SCALES and word != "hundred":
+            total, group, taken, last = total + max(group, 1) * SCALES[word], 0, place + 1, 0
+        else:
+            break
+    if taken == 1 and words[0] == "one":
+        follower = words[1] if len(words) > 1 else ""
+        if follower in _ONE_BEFORE or before in _ONE_BEHIND:
+            return 0, 0, False
+    return total + group, taken, False
+
+
+def roman(word: str) -> int:
+    """The value of a Roman numeral in capitals; 0 if it is none."""
+    if not word or _ROMAN.fullmatch(word) is None:
+        return 0
+    values = [_ROMAN_VALUES[letter] for letter in word]
+    following = [*values[1:], 0]
+    return sum(-one if one < after else one for one, after in zip(values, following, strict=True))

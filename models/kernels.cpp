@@ -3,7 +3,7 @@
 //
 // A vector's result does not depend on what is computed beside it: every sum runs in the same order, whatever
 // the number of vectors, rows or threads. So a batch gives what its rows give alone, and the verification of
-// a draft what plain decoding gives.
+// a draft what plain decoding gives, as long as the pass is small enough to come here (`Products.choice`).
 
 #include <algorithm>
 #include <cmath>

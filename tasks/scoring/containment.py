@@ -88,28 +88,24 @@ def _as_reference(token: Token, behind: bool) -> Token:
 
 
 def _occurs(answer: Sequence[Token], wanted: Sequence[Token]) -> bool:
-    return any(
-        answer[place].begins and _matches(answer, place, wanted, 0, None) for place in range(len(answer))
-    )
+    return any(answer[place].begins and _matches(answer, place, wanted) for place in range(len(answer)))
 
 
-def _matches(
-    answer: Sequence[Token], place: int, wanted: Sequence[Token], index: int, before: Token | None
-) -> bool:
-    if index == len(wanted):
-        return True
-    token = wanted[index]
-    # "5 dollars" where the answer says "$5".
-    said = before is not None and token.optional == before.unit != ""
-    if said and _matches(answer, place, wanted, index + 1, before):
-        return True
-    if place == len(answer):
-        return False
-    found = answer[place]
-    same = _same(found, token, last=index == len(wanted) - 1)
-    if same and _matches(answer, place + 1, wanted, index + 1, found):
-        return True
-    return index > 0 and found.optional == "initial" and _matches(answer, place + 1, wanted, index, found)
+def _matches(answer: Sequence[Token], place: int, wanted: Sequence[Token]) -> bool:
+    """Whether the answer has what is wanted from a place on."""
+    first, unit = place, ""
+    for index, token in enumerate(wanted):
+        while first < place < len(answer) and answer[place].optional == "initial":
+            if _same(answer[place], token, last=index == len(wanted) - 1):
+                break
+            place += 1
+        if place < len(answer) and _same(answer[place], token, last=index == len(wanted) - 1):
+            unit = answer[place].unit
+            place += 1
+        # "5 dollars" where the answer says "$5".
+        elif not (unit and token.optional == unit):
+            return False
+    return True
 
 
 def _same(found: Token, wanted: Token, last: bool) -> bool:

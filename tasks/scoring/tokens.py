@@ -26,8 +26,8 @@ _RAISED = regex.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _PART = regex.compile(r"(\d)([¼-¾⅐-⅞])")
 _QUOTIENT = regex.compile(r"(?<![\d/.,])(?:(\d+) )?(\d{1,2})/(\d{1,2})(?![\d/.,]?\d|/)")
 _GROUPED = regex.compile(
-    r"(?<![\d.,'])(?:\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}|\d{1,3}(?:\.\d{3}){2,}|\d{1,3}(?:'\d{3})+"
-    r"|\d{1,3}(?: \d{3}){2,}|\d{1,3} 000)(?![\d,']*\d)"
+    r"(?<![\d.,'])(?:\d{1,3}(?:,\d{3}){1,9}|\d{1,2}(?:,\d{2}){1,9},\d{3}|\d{1,3}(?:\.\d{3}){2,9}"
+    r"|\d{1,3}(?:'\d{3}){1,9}|\d{1,3}(?: \d{3}){2,9}|\d{1,3} 000)(?![\d,']{0,30}\d)"
 )
 _PER_CENT = regex.compile(r"(?<!\w)per cent(?!\w)", regex.IGNORECASE)
 _MINUS = regex.compile(r"(?<!\w)(?:minus|negative) (?=\d)", regex.IGNORECASE)
@@ -47,12 +47,12 @@ _TOKEN = regex.compile(
             r"(?P<version>(?<![\w.])\d+(?:\.\d+){2,}(?!\w))",
             # A minus stands before the number and behind nothing; a decimal comma has two digits at most.
             rf"(?P<number>(?:(?<![\p{{L}}\p{{M}}\p{{N}})\]%.,'/])-)?"
-            r"(?:(?<![\w.])\.\d+|\d+(?:\.\d+|(?<!\d,\d+),\d{1,2}(?![\d,]))?))"
+            r"(?:(?<![\w.])\.\d+|\d+(?:\.\d+|(?<!\d,\d{1,3}),\d{1,2}(?![\d,]))?))"
             rf"(?P<suffix>(?:{'|'.join(_SUFFIXES.split())}){_LAST})?{_LAST}",
             # U.S., D.C, J. R. R.
             rf"(?P<short>{_FIRST}(?:\p{{Lu}}\.(?: \p{{Lu}}\.)+|(?:\p{{L}}\.){{2,}}(?:\p{{L}}{_LAST})?"
             rf"|\p{{L}}\.\p{{L}}{_LAST}))",
-            r"(?P<initial>(?<=\p{Lu}[\p{L}\p{M}]+ )\p{Lu}\.(?= \p{Lu}))",
+            r"(?P<initial>(?<=\p{Lu}[\p{L}\p{M}]{1,20} )\p{Lu}\.(?= \p{Lu}))",
             rf"(?P<dotted>(?<![\p{{L}}\p{{N}}.])\.(?:\p{{Lu}}{{2,}}|\p{{Ll}}{{2,}}){_LAST})",
             r"(?P<era>(?:AD|BCE?|CE)(?=\d))",
             rf"(?P<signed>{_FIRST}(?:AB?|B|O|C|D|Rh|RH)-(?![\w-]))",
@@ -155,7 +155,7 @@ def folded_words(text: str) -> list[str]:
 def _exponent(found: "regex.Match[str]") -> str:
     """A raised number behind a short number or a unit is an exponent; elsewhere it points to a footnote."""
     raised = unicodedata.normalize("NFKC", found[0])
-    before = regex.search(r"(\p{L}*)(\d*)$", found.string[: found.start()])
+    before = regex.search(r"(\p{L}*)(\d*)$", found.string[max(0, found.start() - 20) : found.start()])
     short = len(before[2]) < 4 if before[2] else 0 < len(before[1]) <= 2
     return f"^{raised}" if short and raised != "1" else ""
 
@@ -195,6 +195,10 @@ def _word(text: str) -> Token:
 
 
 def _number(digits: str, suffix: str, unit: str) -> Iterator[Token]:
+    if len(digits) > 100:
+        # No number that anybody means.
+        yield _word(digits + suffix)
+        return
     if suffix in ("st", "nd", "rd", "th"):
         text = digits + suffix
         yield Token(frozenset({text, f"#{int(digits)}"} if digits.isdigit() else {text}), text)
@@ -209,22 +213,23 @@ def _number(digits: str, suffix: str, unit: str) -> Iterator[Token]:
 
 def _numbers(found: Sequence[Token]) -> Iterator[Token]:
     """Number words and scales ("5 million") become one number each; other words mean what is beside them."""
-    place = 0
+    place, behind = 0, None
     while place < len(found):
-        token, behind = found[place], _behind(found, place)
+        token = found[place]
         number, last = _spelled(found, place, behind)
         if number is None and token.value is not None:
             number, last = token, place
-        while number is not None and number.value is not None and _raw(found, last + 1) in SCALES:
+        while number is not None and _scalable(number) and _raw(found, last + 1) in SCALES:
             last += 1
-            number = _valued(number, number.value * SCALES[_raw(found, last)])
+            number = _valued(number, (number.value or 0) * Fraction(SCALES[_raw(found, last)]))
         if number is None:
             yield _named(token, behind, found, place)
+            behind = behind if token.sign else token
             place += 1
         else:
             unit = number.unit or _UNITS.get(_raw(found, last + 1), "")
             yield replace(_dated(number, behind, found, last), unit=unit)
-            place = last + 1
+            behind, place = found[last], last + 1
 
 
 def _spelled(found: Sequence[Token], place: int, behind: Token | None) -> tuple[Token | None, int]:
@@ -244,6 +249,10 @@ def _spelled(found: Sequence[Token], place: int, behind: Token | None) -> tuple[
         return replace(token, forms=frozenset(forms), raw=token.raw if taken == 1 else f"#{value}"), last
     number = _valued(token, Fraction(value))
     return (replace(number, forms=number.forms | {token.raw}) if taken == 1 else number), last
+
+
+def _scalable(number: Token) -> bool:
+    return number.value is not None and number.value < 10**18
 
 
 def _valued(token: Token, value: Fraction) -> Token:
@@ -271,11 +280,6 @@ def _dated(token: Token, behind: Token | None, found: Sequence[Token], last: int
     after = _raw(found, last + 1)
     near = {behind.raw if behind else "", _raw(found, last + 2) if after == "of" else after}
     return replace(token, forms=token.forms | {ordinal[1:]}) if ordinal and near & _MONTHS else token
-
-
-def _behind(found: Sequence[Token], place: int) -> Token | None:
-    """The word or number before a place."""
-    return next((token for token in reversed(found[:place]) if not token.sign), None)
 
 
 def _raw(found: Sequence[Token], place: int) -> str:

@@ -17,6 +17,7 @@ _JOINS = ("", "-", "'", "-'.")
 _PARTICLES = frozenset(
     "은 는 이 가 을 를 의 에 에서 에게 로 으로 와 과 도 만 부터 까지 이다 다 입니다 이었다 였다".split()
 )
+_COMMON = frozenset("us it in or who may will so as he un ad am is be do go me my no on to up we".split())
 _HANGUL = regex.compile(r"\p{Hangul}+")
 _PUNCTUATION_ALONE = regex.compile(r"[\p{P}\s]*")
 _SPOKEN_MARKS = frozenset("%&@#*§¶†‰")
@@ -44,6 +45,10 @@ def contains_alias(text: str, alias: str) -> bool:
     wanted = tokens(alias)
     if not regex.search(r"[\p{L}\p{N}]", plain(alias)):
         return _sign_occurs(text, alias)
+    if len(wanted) == 1 and wanted[0].raw in _COMMON and alias != alias.lower() and text != text.lower():
+        # "Tell us" does not say "US", nor "Who knows" "WHO".
+        shape = str.isupper if wanted[0].written.isupper() else str.istitle
+        return any(one.forms & wanted[0].forms and shape(one.written) for one in tokens(text))
     articles = wanted[-1].raw in _ARTICLES
     answers = _renderings(text, articles)
     return any(
@@ -70,8 +75,10 @@ def _renderings(text: str, articles: bool, reference: bool = False) -> tuple[tup
             if token.sign or (token.raw in _ARTICLES and not articles and not token.glued):
                 continue
             before = joined[-1] if joined else None
+            # "I'll" is not "ill".
+            short = token.glued == "'" and token.raw in ("ll", "re", "d", "ve", "m")
             numbers = before is not None and token.value is not None and before.value is not None
-            if before is not None and token.glued and token.glued in joins and not numbers:
+            if before is not None and token.glued and token.glued in joins and not numbers and not short:
                 word = before.raw + token.raw
                 joined[-1] = replace(before, forms=frozenset({word}), raw=word, value=None, unit="")
             else:

@@ -12,7 +12,11 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _CARDINALS = {word: value for value, word in enumerate(_SMALL)} | {
     word: 20 + 10 * place for place, word in enumerate(_TENS)
 }
-SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES = {
+    **{"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12},
+    **{"millions": 10**6, "billions": 10**9, "trillions": 10**12, "mn": 10**6, "mln": 10**6, "bn": 10**9},
+    **{"lakh": 10**5, "crore": 10**7, "quadrillion": 10**15},
+}
 _IRREGULAR = {
     **{"first": 1, "second": 2, "third": 3, "fifth": 5, "eighth": 8, "ninth": 9, "twelfth": 12},
     **{word[:-1] + "ieth": 20 + 10 * place for place, word in enumerate(_TENS)},
@@ -21,8 +25,11 @@ ORDINALS = {word + "th": value for word, value in _CARDINALS.items() if value > 
 _ROMAN = re.compile(r"M{0,3}(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})")
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 # "One" is no number here: "one of them", "no one".
-_ONE_BEFORE = frozenset("of another day who that which can thing may might must".split())
-_ONE_BEHIND = frozenset("no any every some each this that the which another".split())
+_ONE_BEFORE = frozenset(
+    "of another day who that which can thing may might must possible point time such should could would hand "
+    "example reason more with or way".split()
+)
+_ONE_BEHIND = frozenset("no any every some each this that the which another first last good loved".split())
 
 
 def written(value: Fraction) -> str:

@@ -1,5 +1,6 @@
 """What a text is made of, so that two ways to write one thing compare equal: words, numbers, signs."""
 
+import html
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,14 +27,25 @@ _RAISED = regex.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _PART = regex.compile(r"(\d)([¼-¾⅐-⅞])")
 _QUOTIENT = regex.compile(r"(?<![\d/.,])(?:(\d+) )?(\d{1,2})/(\d{1,2})(?![\d/.,]?\d|/)")
 _GROUPED = regex.compile(
-    r"(?<![\d.,'])(?:\d{1,3}(?:,\d{3}){1,9}|\d{1,2}(?:,\d{2}){1,9},\d{3}|\d{1,3}(?:\.\d{3}){2,9}"
+    r"(?<![\d.,])(?<!\d')(?:\d{1,3}(?:,\d{3}){1,9}|\d{1,2}(?:,\d{2}){1,9},\d{3}|\d{1,3}(?:\.\d{3}){2,9}"
     r"|\d{1,3}(?:'\d{3}){1,9}|\d{1,3}(?: \d{3}){2,9}|\d{1,3} 000)(?![\d,']{0,30}\d)"
 )
+_FRAC = regex.compile(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}")
+_STYLE = regex.compile(r"\\(?:text|mathrm|mathbf|boxed)\{")
+_QUOTED_SIGN = regex.compile(r"\\([%$&#_])")
+_LOWERED = regex.compile(r"(?<=\w)_\{?(\d+)\}?|<sub>(\d+)</sub>")
+_POWER = regex.compile(r"\^\{(-?\w+)\}|<sup>(-?\w+)</sup>")
+_DEBT = regex.compile(r"(?<![\w)])-([$€£¥₹])(?=\d)")
+_WIDE_GROUP = regex.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))")
+# The numbers of a list are not of the answer.
+_LISTED = regex.compile(r"(?m)^\s*\d{1,2}[.)]\s+(?=\S)")
+_MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
+_DAY = regex.compile(rf"(?<![\w.,/-])(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? ({_MONTH})\b", regex.IGNORECASE)
 _PER_CENT = regex.compile(r"(?<!\w)per cent(?!\w)", regex.IGNORECASE)
 _MINUS = regex.compile(r"(?<!\w)(?:minus|negative) (?=\d)", regex.IGNORECASE)
 
 _CHARACTER = r"[\p{L}\p{M}\p{N}]"
-_LAST = rf"(?!{_CHARACTER})"
+_LAST = rf"(?!{_CHARACTER}|\^-?\d)"
 _FIRST = rf"(?<!{_CHARACTER})"
 _SPACELESS = r"\p{Han}\p{Hiragana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _SUFFIXES = (
@@ -46,7 +58,7 @@ _TOKEN = regex.compile(
         (
             r"(?P<version>(?<![\w.])\d+(?:\.\d+){2,}(?!\w))",
             # A minus stands before the number and behind nothing; a decimal comma has two digits at most.
-            rf"(?P<number>(?:(?<![\p{{L}}\p{{M}}\p{{N}})\]%.,'/])-)?"
+            rf"(?P<number>(?:(?<![\p{{L}}\p{{M}}\p{{N}})\]%.,/])(?<!\w')-)?"
             r"(?:(?<![\w.])\.\d+|\d+(?:\.\d+|(?<!\d,\d{1,3}),\d{1,2}(?![\d,]))?))"
             rf"(?P<suffix>(?:{'|'.join(_SUFFIXES.split())}){_LAST})?{_LAST}",
             # U.S., D.C, J. R. R.
@@ -74,9 +86,9 @@ _UNITS = {
     **{"pound": "£", "pounds": "£", "gbp": "£", "yen": "¥", "jpy": "¥", "rupee": "₹", "rupees": "₹"},
     **{"percent": "%", "$": "$", "€": "€", "£": "£", "¥": "¥", "₹": "₹", "%": "%"},
 }
-_MONTHS = frozenset(
-    "january february march april may june july august september october november december".split()
-)
+_MONTHS = frozenset(_MONTH.lower().split("|"))
+# Behind these and a hyphen stands something else than what it names.
+_PREFIXES = frozenset("non anti un semi quarter sub half step vice ex north south".split())
 _NUMBERED = frozenset("war part chapter act book volume type phase stage level class title".split())
 
 
@@ -119,6 +131,11 @@ class Token:
 
 def plain(text: str) -> str:
     """Return text with one way to write digits, spaces, hyphens and quotes, without what nobody sees."""
+    text = _unmarked(text)
+    if len(_LISTED.findall(text)) > 1:
+        text = _LISTED.sub("", text)
+    # One order of day and month.
+    text = _DAY.sub(r"\2 \1", text)
     raised = _PART.sub(r"\1 \2", _RAISED.sub(_exponent, text)).replace("№", " no ")
     seen = _UNSEEN.sub("", unicodedata.normalize("NFKC", raised).translate(_SAME))
     digits = "".join(str(unicodedata.decimal(one)) if one.isdecimal() else one for one in seen)
@@ -139,6 +156,8 @@ def tokens(text: str) -> tuple[Token, ...]:
         for token in _read(match, found[-1] if found else None):
             if touching:
                 token = replace(token, glued=token.raw if token.sign else _mark_before(found))
+                if not token.sign and token.glued == "-" and found[-2].raw in _PREFIXES:
+                    token = replace(token, begins=False)
                 # In Japanese another such letter before it makes another word: 東京都 is not 京都.
                 if japanese and _HAN.match(token.raw) and _HAN.match(found[-1].raw):
                     token = replace(token, begins=False)
@@ -150,6 +169,16 @@ def tokens(text: str) -> tuple[Token, ...]:
 def folded_words(text: str) -> list[str]:
     """Return the words and numbers of a text, folded; characters where a script has no spaces."""
     return [fold(match[0]) for match in _TOKEN.finditer(plain(text)) if match["sign"] is None]
+
+
+def _unmarked(text: str) -> str:
+    """Text without the marks of Markdown, LaTeX and HTML that say how it looks."""
+    bare = html.unescape(text).replace("**", "").replace("{,}", ",")
+    bare = _QUOTED_SIGN.sub(r"\1", _STYLE.sub("{", _FRAC.sub(r" \1/\2", bare)))
+    bare = _LOWERED.sub(lambda found: found[1] or found[2], bare)
+    bare = _POWER.sub(lambda found: f"^{found[1] or found[2]}", bare)
+    # "-$5" is "$-5"; a space that does not break groups digits.
+    return _WIDE_GROUP.sub(",", _DEBT.sub(r"\1-", bare))
 
 
 def _exponent(found: "regex.Match[str]") -> str:

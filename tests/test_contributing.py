@@ -35,7 +35,7 @@ def test_a_method_of_three_files_is_tested_and_runs(tmp_path):
     table.write_text(before + words + row + after, encoding="utf-8")
 
     tests = ["tests/methods/test_contract.py", "tests/test_conf.py", "tests/test_architecture.py"]
-    said = output_of(tmp_path, "-m", "pytest", "-v", "-p", "no:cacheprovider", *tests)
+    said = output_of(tmp_path, "-m", "pytest", "-vv", "-p", "no:cacheprovider", *tests)
     for test in re.findall(r"^def (test_\w+)", (ROOT / tests[0]).read_text(encoding="utf-8"), re.MULTILINE):
         if "lossless" not in test:
             assert test in said

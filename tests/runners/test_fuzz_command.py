@@ -233,8 +233,9 @@ def test_paths_that_no_file_system_has(refused_path, name, path):
 
 
 @pytest.fixture
-def refused_path(bench):
+def refused_path(bench, monkeypatch):
     """The line that a run with an impossible path ends in; every path is looked at, so it runs for real."""
+    monkeypatch.chdir(bench.folder)
     extra = {
         "task.path": ["task.source=file"],
         "judge.prompts": ["judge=openai", "judge.model=x", "judge.base_url=http://localhost:1/v1"],

@@ -19,7 +19,7 @@ from models.errors import ModelError, first_line, readable
 from models.families import family_of
 from models.gguf import converted, file_sha256
 from models.graphs import CudaRecorder
-from models.product import NAMES
+from models.product import check_name
 from models.stack import Stack
 
 
@@ -77,8 +77,7 @@ class EngineConfig:
     def __post_init__(self) -> None:
         if self.layer not in ("auto", "native", "fused", "hf"):
             raise ModelError(f"engine.layer={self.layer} is unknown; choose auto, native, fused or hf")
-        if self.product not in NAMES:
-            raise ModelError(f"engine.product={self.product} is unknown; choose {', '.join(NAMES)}")
+        check_name(self.product)
         if self.layer == "native" and self.product not in ("auto", "kernel"):
             raise ModelError(
                 f"engine.layer=native multiplies by its own kernels; leave engine.product=auto, "

@@ -90,9 +90,12 @@ class Products:
 
     def multiply(self, vectors: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
         """Vectors [n, inputs] times a matrix [outputs, inputs], plus a bias [outputs]: [n, outputs]."""
-        few = self.library is not None and 0 < len(vectors) <= (choice := self.choice(matrix)).most
-        if few and vectors.dtype == matrix.dtype and matrix.is_contiguous():
-            assert self.library is not None
+        if (
+            self.library is not None
+            and 0 < len(vectors) <= (choice := self.choice(matrix)).most
+            and vectors.dtype == matrix.dtype
+            and matrix.is_contiguous()
+        ):
             return self.library.product(matrix, bias, vectors.contiguous(), choice.way(len(vectors)))
         return torch.mm(vectors, matrix.t()) if bias is None else torch.addmm(bias, vectors, matrix.t())
 
@@ -200,6 +203,12 @@ def with_products(module: Any, products: Products) -> Any:
     return twin
 
 
+def check_name(asked: str) -> None:
+    """Refuse what is none of `NAMES`."""
+    if asked not in NAMES:
+        raise ModelError(f"engine.product={asked} is unknown; choose {', '.join(NAMES)}")
+
+
 def products_for(
     asked: str, device: torch.device, dtype: torch.dtype, *, keep_layout: bool = False
 ) -> Products:
@@ -217,8 +226,7 @@ def products_for(
     ModelError
         What is asked for is not to be had.
     """
-    if asked not in NAMES:
-        raise ModelError(f"engine.product={asked} is unknown; choose {', '.join(NAMES)}")
+    check_name(asked)
     if device.type != "cpu" or dtype not in DTYPES:
         if asked in ("kernel", "transposed"):
             raise ModelError(

@@ -9,9 +9,8 @@ time varies by more than that, takes next to none. Needs torch and transformers 
 """
 
 import argparse
-import statistics
 
-from benchmarking import bound, decoded, processor, random_prompts
+from benchmarking import bound, decoded, processor, random_prompts, spread
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from models.dtypes import resolve_dtype
@@ -63,7 +62,7 @@ def main() -> None:
             # The fastest step: whatever disturbs a machine makes steps slower.
             own, plain = (fastest(decoded(one, prompts, given.tokens)[1]) for one in (side, full))
             added.append(1e6 * (own - plain) / tests[name])
-        median, low, high = statistics.median(added), min(added), max(added)
+        median, low, high = spread(added)
         print(f"{name:24} {tests[name]:3} tests per step, {median:7.1f} µs each ({low:.1f} to {high:.1f})")
 
 

@@ -31,13 +31,14 @@ from typing import Any
 import torch
 import transformers
 from bench_scaling import Point, measure, steps
-from benchmarking import bound, processor, timed
+from benchmarking import bound, processor, spread, timed
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from methods.shared.method import Method
 from models.dtypes import DTYPES
 from models.graphs import CudaRecorder
 from models.stack import Stack
+from runners.files import write_text
 from runners.stopwatch import synchroniser
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,11 +82,8 @@ class Report:
         self.found[name] = value
         print(f"{name}: {json.dumps(value)}", flush=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        texts = {"gpu.json": json.dumps(self.found, indent=2) + "\n", "gpu.md": table(self.found)}
-        for file, text in texts.items():
-            work = self.folder / f".{file}"
-            work.write_text(text)
-            work.replace(self.folder / file)
+        write_text(self.folder / "gpu.json", json.dumps(self.found, indent=2) + "\n")
+        write_text(self.folder / "gpu.md", table(self.found))
 
     def missing(self, name: str, why: str) -> None:
         """Say what there is not, and why."""
@@ -156,11 +154,11 @@ class Subject:
 
     def full(self, stack: Stack, batch: int) -> list[float]:
         """Milliseconds of a step of the full model: median, least, greatest."""
-        return spread(self.steps(bound(stack, "full"), batch))
+        return milliseconds(self.steps(bound(stack, "full"), batch))
 
     def generate(self, batch: int, cache: str) -> list[float]:
         """The same of transformers' `generate`."""
-        return spread(self.steps(bound(self.plain, "hf_generate", {"cache": cache}), batch))
+        return milliseconds(self.steps(bound(self.plain, "hf_generate", {"cache": cache}), batch))
 
     def methods(self, batch: int) -> dict[str, dict[str, float]]:
         """Speedup, ideal and efficiency of each method beside the full model."""
@@ -177,9 +175,9 @@ class Subject:
         return 1e6 * (own - full) / tests
 
 
-def spread(seconds: list[float]) -> list[float]:
-    """Median, least and greatest, in milliseconds."""
-    return [1e3 * statistics.median(seconds), 1e3 * min(seconds), 1e3 * max(seconds)]
+def milliseconds(seconds: list[float]) -> list[float]:
+    """Median, least and greatest."""
+    return [1e3 * value for value in spread(seconds)]
 
 
 def run_tests(report: Report) -> None:

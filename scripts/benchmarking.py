@@ -90,10 +90,14 @@ def timed(run: Callable[[], None], calls: int, synchronise: Callable[[], None]) 
     return statistics.median(seconds)
 
 
+def spread(values: Sequence[float]) -> list[float]:
+    """Median, least and greatest."""
+    return [statistics.median(values), min(values), max(values)]
+
+
 def ratio_of(above: Sequence[float], below: Sequence[float]) -> list[float]:
     """Median, least and greatest of ratios taken round by round."""
-    found = [a / b for a, b in zip(above, below, strict=True)]
-    return [statistics.median(found), min(found), max(found)]
+    return spread([a / b for a, b in zip(above, below, strict=True)])
 
 
 def ratios(name: str, above: Sequence[float], below: Sequence[float]) -> str:

@@ -43,7 +43,7 @@ def contains_alias(text: str, alias: str) -> bool:
     Negation is not understood ("not Paris"); docs/scoring.md says what else may surprise.
     """
     wanted = tokens(alias)
-    if not regex.search(r"[\p{L}\p{N}]", plain(alias)):
+    if not any(character.isalnum() for token in wanted for character in token.raw):
         return _sign_occurs(text, alias)
     if len(wanted) == 1 and wanted[0].raw in _COMMON and alias != alias.lower() and text != text.lower():
         # "Tell us" does not say "US", nor "Who knows" "WHO".

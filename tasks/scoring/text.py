@@ -53,32 +53,22 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFKC", "".join(kept)).casefold().translate(_FOLDED)
 
 
-def words(text: str, punctuation: str = " ") -> list[str]:
+def words(text: str) -> list[str]:
     """Split text into folded words.
-
-    Parameters
-    ----------
-    text
-        Any text.
-    punctuation
-        What punctuation and symbols become: " " splits "Spider-Man" into two words, "" makes it one.
 
     Notes
     -----
-    In numbers, the comma that groups thousands is dropped ("1,000" is "1000"), the decimal point stays ("1.5"
-    is not "15"), and other marks between digits always split ("1914-1918" is two words). "&" is "and".
+    In numbers, the comma that groups thousands is dropped ("1,000" is "1000") and the decimal point stays
+    ("1.5" is not "15"). Every other mark splits ("1914-1918" and "Spider-Man" are two words). "&" is "and".
     """
     folded = _GROUPING_COMMA.sub("", fold(text)).replace("&", " and ")
     points = {match.start() for match in _DECIMAL_POINT.finditer(folded)}
-    kept = []
-    for index, character in enumerate(folded):
-        if character.isalnum() or index in points or unicodedata.category(character).startswith("M"):
-            kept.append(character)
-        elif character.isspace() or _between_digits(folded, index):
-            kept.append(" ")
-        else:
-            kept.append(punctuation)
-    return "".join(kept).split()
+    return "".join(
+        character
+        if character.isalnum() or index in points or unicodedata.category(character).startswith("M")
+        else " "
+        for index, character in enumerate(folded)
+    ).split()
 
 
 def exact_match(text: str, references: Iterable[str]) -> float:
@@ -91,10 +81,6 @@ def f1(text: str, references: Iterable[str]) -> float:
     return max(
         (_token_f1(left.split(), right.split()) for left, right in _comparable(text, references)), default=0.0
     )
-
-
-def _between_digits(text: str, index: int) -> bool:
-    return 0 < index < len(text) - 1 and text[index - 1].isdigit() and text[index + 1].isdigit()
 
 
 def _comparable(text: str, references: Iterable[str]) -> Iterable[tuple[str, str]]:

@@ -158,6 +158,7 @@ from tasks.scoring.containment import contains_alias, contains_any
         ("हिन्दी", "हिन्दी"),
         ("Paris-based", "Paris"),
         ("Spider-Man's", "Spiderman"),
+        ("spidermans", "Spider-Man's"),
         ("Spider-Man's", "Spider-Man"),
         ("rock'n'roll", "rock n roll"),
         ("rock ’n’ roll", "rock 'n' roll"),

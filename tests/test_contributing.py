@@ -2,14 +2,13 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from copied import ROOT, copy_project
+
 CODE = re.compile(r"^```(?:python|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -23,10 +22,7 @@ def printed(name):
 
 @pytest.mark.slow
 def test_a_method_of_three_files_is_tested_and_runs(tmp_path):
-    for name in ("analysis", "conf", "hydra_plugins", "methods", "models", "runners", "tasks", "tests"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("run.py", "pyproject.toml", "Makefile"):
-        shutil.copy(ROOT / name, tmp_path / name)
+    copy_project(tmp_path)
     for name in ("methods/alternate_ffn.py", "conf/method/alternate_ffn.yaml"):
         (tmp_path / name).write_text(printed(name), encoding="utf-8")
     table, row = tmp_path / "tests/methods/contract.py", printed("TABLE` of `tests/methods/contract.py")

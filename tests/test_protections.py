@@ -3,19 +3,16 @@
 import os
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 
+from copied import ROOT, copy_project
 from protections import PROTECTIONS
 
-ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("conf", "models", "methods", "tasks", "runners", "analysis", "hydra_plugins", "scripts", "tests")
 SECONDS, MEMORY = 120, 2**34
 
 
@@ -51,10 +48,7 @@ def copy(tmp_path_factory):
     """The project without its history, where words can go missing; as long as they are there, all tests
     pass."""
     folder = tmp_path_factory.mktemp("copy")
-    for name in COPIED:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("run.py", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder / name)
+    copy_project(folder)
     status, said = outcome(folder, *{f"tests/{one.test}" for one in PROTECTIONS}, seconds=10 * SECONDS)
     assert status == 0, said
     return folder

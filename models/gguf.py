@@ -17,11 +17,12 @@ from models.compat import complete_model, gguf_arguments
 from models.description import described
 from models.errors import ModelError, readable
 from models.gguf_header import check_header
+from models.gguf_metadata import Metadata, check_kind, completed
+from models.gguf_rotary import ROTARY_TENSORS
+from models.gguf_tokens import adjust_tokenizer, check_tokenizer, check_tokens, end_tokens, set_special
 
 # Part of the cache key: raised when a conversion writes something else than before.
-_FORMAT = 2
-# By the names of a tokenizer's tokens, those of a GGUF's numbers.
-_SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
+_FORMAT = 3
 
 
 def file_sha256(path: Path) -> str:
@@ -69,7 +70,9 @@ def converted(file: Path) -> Path:
 
 
 def _convert(file: Path, folder: Path) -> None:
-    reader = _reader(file)
+    metadata = Metadata(_reader(file), file)
+    check_kind(metadata)
+    check_tokens(metadata)
     from transformers import AutoTokenizer
 
     prefix = f".{folder.name}-"
@@ -84,20 +87,38 @@ def _convert(file: Path, folder: Path) -> None:
         # Into a folder of its own: save_pretrained's files are renamed together.
         target = Path(work) / folder.name
         # Before gigabytes are converted for nothing.
-        config = described(str(alone), str(file), gguf_file=file.name)
+        config = completed(described(str(alone), str(file), gguf_file=file.name), metadata)
+        set_special(config, metadata)
         with readable(f"{file} cannot be converted"):
-            special = _special_tokens(reader)
+            _check_tensors(metadata, config)
             arguments = {"config": config, "dtype": torch.float32, **gguf_arguments(file)}
             model = complete_model(alone, called=f"model {file}", **arguments)
             tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file=file.name)
-            # transformers 5.17 takes the first token of a text for its last.
-            for name, number in special.items():
-                setattr(tokenizer, f"{name}_token", tokenizer.convert_ids_to_tokens(number))
-        # A tidying for other kinds of tokenizers; some releases ask for it, and warn that they will not.
-        tokenizer.clean_up_tokenization_spaces = False
-        model.save_pretrained(target)
-        tokenizer.save_pretrained(target)
+            tokenizer = adjust_tokenizer(tokenizer, metadata)
+            model.generation_config.eos_token_id = end_tokens(metadata) or None
+            model.save_pretrained(target)
+            tokenizer.save_pretrained(target)
+            check_tokenizer(AutoTokenizer.from_pretrained(target), tokenizer, file)
         shutil.move(target, folder)
+
+
+def _check_tensors(metadata: Metadata, config: Any) -> None:
+    """Refuse a file with tensors that a model of this config has not: the converter of transformers passes
+    over them without a word."""
+    from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        paths = AutoModelForCausalLM.from_config(config).state_dict()
+    known = {name: number for number, name in MODEL_ARCH_NAMES.items()}
+    names = get_tensor_name_map(known[metadata.architecture], config.num_hidden_layers)
+    stems = [path.rpartition(".") for path in paths]
+    read = {f"{names.get_name(stem)}.{ending}" for stem, _, ending in stems}
+    if unread := metadata.tensor_names() - read - {*ROTARY_TENSORS}:
+        raise ModelError(
+            f"{metadata.file} has {len(unread)} tensors that a {config.model_type} model has not, the first "
+            f"is {min(unread)}; give the original model, as a folder or a hub id"
+        )
 
 
 def _reader(file: Path) -> Any:
@@ -117,9 +138,3 @@ def _reader(file: Path) -> Any:
     if end > size:
         raise ModelError(f"{file} is truncated: it has {size:,} bytes of {int(end):,}; fetch it again")
     return reader
-
-
-def _special_tokens(reader: Any) -> dict[str, int]:
-    """Numbers of the special tokens that a GGUF names, by a tokenizer's names for them."""
-    fields = {name: reader.get_field(f"tokenizer.ggml.{known}_token_id") for name, known in _SPECIAL.items()}
-    return {name: int(field.contents()) for name, field in fields.items() if field is not None}

@@ -110,10 +110,15 @@ def by_family(cases: Iterable[tuple[Any, ...]], first: str | None = None) -> lis
     ]
 
 
-def tiny_model(name: str, dtype: torch.dtype = torch.float32, layers: int = LAYERS) -> Any:
-    """The same random weights at every call; norms and biases too, so that none can be mixed up unseen."""
+def tiny_model(name: str, dtype: torch.dtype = torch.float32, layers: int = LAYERS, **changed: Any) -> Any:
+    """The same random weights at every call; norms and biases too, so that none can be mixed up unseen.
+
+    `changed`: attributes of its config that differ from those in `CONFIGS`.
+    """
     torch.manual_seed(sum(map(ord, name)))
     config = CONFIGS[name](num_hidden_layers=layers)
+    if changed:
+        config = type(config).from_dict({**config.to_dict(), **changed})
     # As `load_model` does; left to itself, some releases compute Gemma-2 without its caps.
     model = AutoModelForCausalLM.from_config(config, attn_implementation=attention_implementation(config))
     for path, parameter in model.named_parameters():

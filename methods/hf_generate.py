@@ -56,7 +56,13 @@ class HFGenerate(Method):
     def generate(self, batch: Batch, watch: Watch) -> None:
         self.begin(batch)
         sampler = batch.sampler
-        longest = max(len(prompt) for prompt in batch.prompts)
+        lengths = [len(prompt) for prompt in batch.prompts]
+        longest, switch = max(lengths), self.stack.rotary_switch
+        if switch is not None and min(lengths) <= switch < longest:
+            raise MethodError(
+                f"method=hf_generate turns all prompts of a batch alike, and these have {min(lengths)} to "
+                f"{longest} tokens, around the {switch} at which its longrope changes; use batch_size=1"
+            )
         pad = min(batch.eos, default=0)
         device = self.stack.device
         ids = torch.tensor([[pad] * (longest - len(p)) + p for p in batch.prompts], device=device)

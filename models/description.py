@@ -1,7 +1,9 @@
 """What a model's folder says of it, read before its weights and believed only as far as it makes sense."""
 
+import codecs
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,18 @@ from models.errors import ModelError, readable
 from models.families import family_of
 
 _FILES = (
-    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
-    "model.safetensors.index.json",
+    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json"),
+    *("special_tokens_map.json", "added_tokens.json", "chat_template.json", "model.safetensors.index.json"),
 )
+_TEMPLATE = "chat_template.jinja"
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# Where checkpoints of images and text keep the text model, and where that keeps it itself.
+_TEXT_WEIGHTS = {
+    r"^language_model\.model\.": "model.",
+    r"^model\.language_model\.": "model.",
+    r"^model\.text_model\.": "model.",
+    r"^language_model\.lm_head\.": "lm_head.",
+}
 # What transformers makes one by one, for hours if a number is absurd.
 _COUNTED = re.compile(
     r"num_(hidden_layers|layers|labels|experts|local_experts|routed_experts|attention_heads|heads)|"
@@ -20,28 +31,86 @@ _COUNTED = re.compile(
 _MOST_COUNTED = 10_000
 
 
+@dataclass(frozen=True)
+class Description:
+    """The part of a model that decodes text.
+
+    Attributes
+    ----------
+    config : transformers config
+    nested : bool
+        It is a part of a larger one, such as a model of images and text.
+    """
+
+    config: Any
+    nested: bool
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `from_pretrained` takes to load this part alone."""
+        return {"config": self.config, "key_mapping": _TEXT_WEIGHTS} if self.nested else {}
+
+
 def check_files(folder: Path) -> None:
-    """Refuse descriptions that are no JSON objects, which transformers takes for what they should be.
+    """Refuse descriptions that transformers would misread, or pass over in silence: no JSON objects, and
+    text in another encoding than UTF-8 without a mark.
 
     Raises
     ------
     ModelError
     """
-    for name in _FILES:
+    _refuse_adapter(folder)
+    for name in (*_FILES, _TEMPLATE):
         try:
-            content = json.loads((folder / name).read_bytes())
+            content = (folder / name).read_bytes()
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, RecursionError) as error:
+        except OSError as error:
+            raise ModelError(f"{folder / name} cannot be read: {error.strerror}") from error
+        if content.startswith(_MARKS) or not _is_utf8(content):
+            raise ModelError(
+                f"{folder / name} is not plain UTF-8 (an editor wrote another encoding, or a mark before the "
+                "text); save it as UTF-8 without BOM"
+            )
+        if name == _TEMPLATE:
+            continue
+        try:
+            described = json.loads(content)
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{folder / name} cannot be read as JSON; fetch it again") from error
-        if not isinstance(content, dict):
+        if not isinstance(described, dict):
             raise ModelError(f"{folder / name} holds no JSON object; fetch it again")
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _refuse_adapter(folder: Path) -> None:
+    """Refuse an adapter: alone it is no model, and beside weights nobody knows whether it is part of them."""
+    if not (folder / "adapter_config.json").exists():
+        return
+    weights = sorted(path.name for path in folder.glob("adapter_model.*"))
+    if not (folder / "config.json").exists():
+        raise ModelError(
+            f"{folder} holds an adapter (adapter_config.json), and no model; merge it into its base model "
+            "(peft: merge_and_unload, save_pretrained) and give that folder"
+        )
+    if weights:
+        raise ModelError(
+            f"{folder} holds an adapter ({weights[0]}) beside a model, which would be left out; merge it, or "
+            "move it elsewhere"
+        )
 
 
 def described(
     source: str, called: str, *, revision: str | None = None, trust_remote_code: bool = False, **gguf: Any
-) -> Any:
-    """The config of the part that decodes text, of a family that is known and with weights that can be used.
+) -> Description:
+    """The part that decodes text, of a family that is known and with weights that can be used.
 
     Parameters
     ----------
@@ -76,7 +145,7 @@ def described(
         raise ModelError(f"{unloadable}: sliding_window={window!r} is no number of tokens")
     _refuse_quantised(config, called)
     family_of(text_config)
-    return text_config
+    return Description(text_config, nested=text_config is not config)
 
 
 def check_counts(source: str, called: str, **options: Any) -> None:

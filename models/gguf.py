@@ -87,7 +87,7 @@ def _convert(file: Path, folder: Path) -> None:
         # Into a folder of its own: save_pretrained's files are renamed together.
         target = Path(work) / folder.name
         # Before gigabytes are converted for nothing.
-        config = completed(described(str(alone), str(file), gguf_file=file.name), metadata)
+        config = completed(described(str(alone), str(file), gguf_file=file.name).config, metadata)
         set_special(config, metadata)
         with readable(f"{file} cannot be converted"):
             _check_tensors(metadata, config)

@@ -19,6 +19,7 @@ from models.errors import ModelError, first_line, readable
 from models.families import family_of
 from models.gguf import converted, file_sha256
 from models.graphs import CudaRecorder
+from models.notices import notice
 from models.product import check_name
 from models.stack import Stack
 
@@ -125,7 +126,8 @@ class LoadedModel:
         return text
 
     def ids_of(self, text: str, special: bool) -> list[int]:
-        """Token ids of a text, with or without the special tokens that the tokenizer adds.
+        """Token ids of a text, with or without the special tokens that the tokenizer adds; less an end token
+        behind it, since the text is to go on.
 
         Raises
         ------
@@ -135,6 +137,9 @@ class LoadedModel:
         with readable("the model's tokenizer fails"):
             # Quiet: whoever asks says in his own words that a text is too long.
             ids: list[int] = self.tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
+        if special and ids and ids[-1] in self.eos and ids[-1:] != self.ids_of(text, special=False)[-1:]:
+            notice("the tokenizer ends every text with an end token, which prompts go without")
+            ids = ids[:-1]
         if max(ids, default=0) >= self.stack.vocabulary:
             raise ModelError(
                 f"the tokenizer does not belong to the model: it has a token {max(ids)}, and the model has "
@@ -258,7 +263,7 @@ def load_model(
         check_files(local)
     common: dict[str, Any] = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     # Before the weights: an unsupported family should not cost a download.
-    text_config = described(source, config.path, **common)
+    text = described(source, config.path, **common)
     unloadable = f"model {config.path} cannot be loaded"
     with readable(unloadable):
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
@@ -267,7 +272,8 @@ def load_model(
             called=f"model {config.path}",
             dtype=torch_dtype,
             use_safetensors=True,
-            attn_implementation=attention_implementation(text_config),
+            attn_implementation=attention_implementation(text.config),
+            **text.arguments,
             **common,
         )
     model = model.eval().requires_grad_(False)
@@ -337,10 +343,15 @@ def _give_back() -> None:
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Tokens that end an answer, by the generation config and the tokenizer."""
+    """Tokens that end an answer, by the generation config and the tokenizer; numbers outside the vocabulary,
+    which no answer can hold, are left out."""
     configured = model.generation_config.eos_token_id
     tokens = configured if isinstance(configured, list) else [configured]
     named = [token for token in [*tokens, tokenizer.eos_token_id] if token is not None]
     if wrong := [token for token in named if type(token) is not int]:
         raise ModelError(f"eos_token_id={wrong[0]!r} in generation_config.json must be the number of a token")
-    return frozenset(named)
+    vocabulary = model.config.get_text_config().vocab_size
+    # -1 is a usual word for none.
+    if beyond := [token for token in named if token >= vocabulary]:
+        notice(f"the end token {beyond[0]} is not in the model's vocabulary, so no answer ends with it")
+    return frozenset(token for token in named if 0 <= token < vocabulary)

@@ -23,6 +23,7 @@ from models.layers import Layer
 from models.native import NativeLayer
 from models.plan import Plan
 from models.product import Products, products_for
+from models.rotary import switch_length, tables_by_row
 from models.step import Step
 
 
@@ -87,6 +88,7 @@ class Stack:
         self._soft_cap: float | None = getattr(config, "final_logit_softcapping", None)
         modules = module_at(family.layers)
         self.counters = Counters(len(modules), self.device)
+        self.rotary_switch = switch_length(config)
         windows = [window_of(config, index) for index in range(len(modules))]
         kinds = [kind_of(config, index) if family.rotary_by_kind else None for index in range(len(modules))]
         self.uniform_kv = len(set(kinds)) == 1
@@ -267,12 +269,17 @@ class Stack:
             if ffn:
                 layer.note_ffn(step.tokens)
 
-    @staticmethod
-    def _rotary_tables(rotary: Any, kind: str | None, hidden: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+    def _rotary_tables(
+        self, rotary: Any, kind: str | None, hidden: Tensor, step: Step
+    ) -> tuple[Tensor, Tensor]:
         key = ("rotary", kind)
         if key not in step.derived:
             more = {} if kind is None else {"layer_type": kind}
-            step.derived[key] = rotary(hidden, position_ids=step.positions, **more)
+            step.derived[key] = (
+                rotary(hidden, position_ids=step.positions, **more)
+                if self.rotary_switch is None
+                else tables_by_row(rotary, hidden, step, self.rotary_switch, **more)
+            )
         return step.derived[key]
 
     def bytes_read(self, purpose: str) -> float:

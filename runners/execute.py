@@ -27,7 +27,7 @@ from runners.errors import RunError
 from runners.halving import fitted_rows
 from runners.judging import check_judge, judge_run
 from runners.metrics import summarise
-from runners.notices import say
+from runners.notices import model_notices, say
 from runners.pair import Pair
 from runners.prepare import calibration_examples, prepared
 from runners.progress import Progress, answered
@@ -121,6 +121,11 @@ def execute(job: Job, stop: StopRequest | None = None) -> Finished:
     Interrupted
         A stop was asked for. The same job goes on with the first batch that is missing.
     """
+    with model_notices():
+        return _executed(job, stop or StopRequest())
+
+
+def _executed(job: Job, stop: StopRequest) -> Finished:
     started = time.monotonic()
     plan = _plan(job)
     run, force = plan.run, job.settings.force
@@ -128,7 +133,7 @@ def execute(job: Job, stop: StopRequest | None = None) -> Finished:
         run.tidy()
         return _finished(run, job)
     # Before the lock, so that a run that cannot begin leaves not even a lock file.
-    execution = Execution(job, plan, stop or StopRequest())
+    execution = Execution(job, plan, stop)
     with run.lock():
         # Another process may have finished it in the meantime.
         done = run.is_done() and not force

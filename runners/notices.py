@@ -4,6 +4,13 @@ import contextlib
 import sys
 import time
 import unicodedata
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from models.notices import ModelNotice
+
+_shown: set[str] = set()
 
 
 def say(text: str) -> None:
@@ -24,3 +31,21 @@ def printable(text: str) -> str:
         else ascii(char)[1:-1]
         for char in text
     )
+
+
+@contextlib.contextmanager
+def model_notices() -> Iterator[None]:
+    """Say what the models room warns of, each line once per process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ModelNotice)
+        shown_before = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, ModelNotice):
+                shown_before(message, category, *place, **more)
+            elif str(message) not in _shown:
+                _shown.add(str(message))
+                say(f"Note: {message}")
+
+        warnings.showwarning = show
+        yield

@@ -74,6 +74,7 @@ class PromptEncoder:
         limits = [limit for limit in (room, settings.max_prompt_tokens) if limit is not None]
         self._limit = min(limits) if limits else None
         self._answer = max_new_tokens
+        self._switch = model.stack.rotary_switch
         self._truncate = settings.on_overflow == "truncate"
 
     def encode(self, prompt: list[Message] | str, example_id: str) -> Prompt:
@@ -87,18 +88,41 @@ class PromptEncoder:
         whole = self._rendered(prompt)
         if not whole.ids:
             raise RunError(f"the prompt of example {example_id} has no tokens")
-        if self._limit is None or len(whole.ids) <= self._limit:
+        limit = self._room(len(whole.ids), len(whole.ids))
+        if limit is None or len(whole.ids) <= limit:
             return whole
         if not self._truncate:
             raise RunError(
-                f"the prompt of example {example_id} has {len(whole.ids)} tokens, {self._limit} fit; "
-                "on_overflow=truncate cuts it"
+                f"the prompt of example {example_id} has {len(whole.ids)} tokens, {limit} fit"
+                f"{self._reason(limit)}; on_overflow=truncate cuts it"
             )
-        cut = None if isinstance(prompt, str) else self._shortened(prompt, len(whole.ids) - self._limit)
+        cut = None if isinstance(prompt, str) else self._shortened(prompt, len(whole.ids) - limit, limit)
         if cut is None:
-            ids = whole.ids[-self._limit :]
+            ids = whole.ids[-limit:]
             return Prompt(self._model.tokenizer.decode(ids), ids, True)
         return Prompt(cut.text, cut.ids, True)
+
+    def _room(self, shortest: int, longest: int) -> int | None:
+        """The tokens that fit a prompt of such lengths: a sequence must not grow over the length at which
+        the model's rotary embedding changes, since `generate` and a batch would treat its keys in other ways.
+        """
+        limits = [] if self._limit is None else [self._limit]
+        # The pass over a prompt may leave its last token to the first step.
+        if (
+            self._switch is not None
+            and shortest <= self._switch + 1
+            and longest + self._answer > self._switch
+        ):
+            limits.append(self._switch - self._answer)
+        if limits and min(limits) < 1:
+            raise RunError(
+                f"max_new_tokens={self._answer} leaves no room for a prompt: the rotary embedding changes at "
+                f"{self._switch} tokens"
+            )
+        return min(limits) if limits else None
+
+    def _reason(self, limit: int) -> str:
+        return "" if limit == self._limit else f" (longrope changes at {self._switch}, within the answer)"
 
     def first(self, task: Task, example: Example) -> Prompt:
         """The prompt of an example's first turn.
@@ -111,10 +135,11 @@ class PromptEncoder:
         for turn in range(1, len(example.turns)):
             unanswered = self._rendered(task.prompt(example, turn, [""] * turn))
             longest = len(unanswered.ids) + turn * self._answer
-            if self._limit is not None and longest > self._limit and not self._truncate:
+            limit = self._room(len(unanswered.ids), longest)
+            if limit is not None and longest > limit and not self._truncate:
                 raise RunError(
-                    f"turn {turn} of example {example.example_id} may have {longest} tokens, {self._limit} "
-                    "fit; on_overflow=truncate cuts it"
+                    f"turn {turn} of example {example.example_id} may have {longest} tokens, {limit} fit"
+                    f"{self._reason(limit)}; on_overflow=truncate cuts it"
                 )
         return self.encode(task.prompt(example, 0, ()), example.example_id)
 
@@ -127,17 +152,16 @@ class PromptEncoder:
         # The template has written every special token itself.
         return Prompt(text, self._model.ids_of(text, special=False), False)
 
-    def _shortened(self, messages: list[Message], excess: int) -> Prompt | None:
+    def _shortened(self, messages: list[Message], excess: int, limit: int) -> Prompt | None:
         """The conversation without the end of its longest message: the instruction before an article stays,
         and so do the marks of the turns. None if that message is not long enough."""
         longest = max(range(len(messages)), key=lambda place: len(messages[place]["content"]))
         ids = self._model.ids_of(messages[longest]["content"], special=False)
-        assert self._limit is not None
         while 0 < excess < len(ids):
             ids = ids[:-excess]
             shorter = {**messages[longest], "content": self._model.tokenizer.decode(ids).rstrip("\ufffd")}
             cut = self._rendered([*messages[:longest], shorter, *messages[longest + 1 :]])
-            excess = len(cut.ids) - self._limit
+            excess = len(cut.ids) - limit
             if excess <= 0:
                 return cut
         return None

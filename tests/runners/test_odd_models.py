@@ -248,3 +248,25 @@ def test_a_vocabulary_padded_beyond_the_tokenizer(altered):
     produced = {token for row in rows for token in row["output_ids"]}
     assert max(produced) >= len(AutoTokenizer.from_pretrained(bench.model))
     assert all(isinstance(row["output_text"], str) for row in rows)
+
+
+def test_an_answer_that_would_cross_the_switch_of_longrope(altered):
+    """Its keys would be turned by two lists of factors: `generate` alone computes them anew."""
+
+    def stretch(model, _):
+        model.config.rope_parameters = {
+            "rope_type": "longrope",
+            "rope_theta": 10_000.0,
+            "short_factor": [1.0] * 8,
+            "long_factor": [4.0] * 8,
+            "original_max_position_embeddings": 120,
+            "factor": 8.0,
+        }
+
+    bench = altered(stretch)
+    given = ("method=full", "runner.baseline=none", "limit=6", "max_new_tokens=24", "runner.fixed_length=true")
+    with pytest.raises(RunError, match=r"tokens, 96 fit \(longrope changes at 120, within the answer\)"):
+        bench.run(*given)
+    for row in bench.rows(*given, "on_overflow=truncate"):
+        assert row["prompt_tokens"] <= 96 or row["prompt_tokens"] > 121
+    bench.rows(*given, "max_prompt_tokens=96", "on_overflow=truncate")

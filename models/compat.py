@@ -1,6 +1,8 @@
 """Everything that depends on how transformers is written inside; what a new release breaks is mended here."""
 
 import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,17 @@ def gguf_arguments(file: Path) -> dict[str, Any]:
     Without `dequantize` transformers keeps the GGUF's blocks and refuses to save the model.
     """
     return {"gguf_file": file.name, "quantization_config": GgufConfig(dequantize=True)}
+
+
+@contextmanager
+def writing_time(source: str, strftime: Callable[[str], str]) -> Iterator[None]:
+    """Let a chat template write another time than now by its `strftime_now`, which takes no argument from
+    outside: newer releases make text of every function that they are given."""
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    template: Any = _compile_jinja_template(source)
+    template.globals["strftime_now"] = strftime
+    try:
+        yield
+    finally:
+        del template.globals["strftime_now"]

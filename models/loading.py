@@ -4,7 +4,7 @@ import ctypes
 import hashlib
 import importlib.util
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,16 @@ class ModelConfig:
         Hub revision.
     trust_remote_code : bool
         Run code that comes with the model. Off unless asked.
+    chat_template_kwargs : dict or None
+        Variables of the model's chat template, such as `enable_thinking`.
     """
 
     name: str
     path: str
     revision: str | None = None
     trust_remote_code: bool = False
+    # The same weights, whatever the template writes: no part of what makes a loaded model the same one.
+    chat_template_kwargs: dict[str, Any] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -108,22 +112,6 @@ class LoadedModel:
     tokenizer: Any
     eos: frozenset[int]
     revision: str | None
-
-    def rendered(self, messages: list[Any]) -> str | None:
-        """A chat by the model's template, up to where its answer begins; None: it has no template.
-
-        Raises
-        ------
-        ModelError
-            The template is broken, or does not take such messages.
-        """
-        if not self.tokenizer.chat_template:
-            return None
-        with readable("the model's chat template fails"):
-            text: str = self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True
-            )
-        return text
 
     def ids_of(self, text: str, special: bool) -> list[int]:
         """Token ids of a text, with or without the special tokens that the tokenizer adds; less an end token

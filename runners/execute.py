@@ -2,11 +2,10 @@
 
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import yaml
 from methods.full import Full
 from methods.shared.method import Method
 from methods.shared.registry import method_class
+from models.chat import ChatTemplate
 from models.loading import LoadedModel, load_model, model_revision
 from runners import identity, resources
 from runners.bars import Bar
@@ -24,45 +24,29 @@ from runners.decoding import Decoding
 from runners.entailment import check_entailment, give_entailment
 from runners.environment import code_revision, environment
 from runners.errors import RunError
+from runners.finished import Finished, judged, read_finished, scoring_to_redo
 from runners.halving import fitted_rows
-from runners.judging import check_judge, judge_run
+from runners.judging import check_judge
 from runners.metrics import summarise
+from runners.moment import prompt_moment
 from runners.notices import model_notices, say
 from runners.pair import Pair
 from runners.prepare import calibration_examples, prepared
 from runners.progress import Progress, answered
 from runners.prompts import PromptEncoder, batches, selection
 from runners.replay import spread
-from runners.rescore import rescore
-from runners.reuse import covering_rows, full_columns, stored_config
+from runners.reuse import Asked, changed_prompt, covering_rows, full_columns
 from runners.settings import Job
 from runners.speed_metrics import decode_tokens
 from runners.stopping import StopRequest
 from runners.storage import RunFolder, check_writable
-from runners.wandb_logger import Destination, is_promised, is_told, log_run, promise
+from runners.wandb_logger import Destination, is_promised, log_run, promise
 from runners.warm_up import warm_up
 from tasks import registry as tasks
 from tasks.base import Example, Task
 
 # torch's own choice, kept because an earlier run of this process may have set another.
 _OWN_THREADS = torch.get_num_threads()
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A finished run.
-
-    Attributes
-    ----------
-    metrics : dict
-    folder : Path
-    fresh : bool
-        It was run now, at least in part.
-    """
-
-    metrics: dict[str, Any]
-    folder: Path
-    fresh: bool
 
 
 @lru_cache(maxsize=1)
@@ -131,14 +115,14 @@ def _executed(job: Job, stop: StopRequest) -> Finished:
     run, force = plan.run, job.settings.force
     if run.is_done() and not force:
         run.tidy()
-        return _finished(run, job)
+        return read_finished(run, job)
     # Before the lock, so that a run that cannot begin leaves not even a lock file.
     execution = Execution(job, plan, stop)
     with run.lock():
         # Another process may have finished it in the meantime.
         done = run.is_done() and not force
         fresh = None if done else execution.finish(started)
-    return _finished(run, job) if fresh is None else _judged(fresh, job)
+    return read_finished(run, job) if fresh is None else judged(fresh, job)
 
 
 def finished_before(job: Job) -> Path | None:
@@ -152,37 +136,7 @@ def finished_before(job: Job) -> Path | None:
     """
     run = _plan(job).run
     done = run.is_done() and not job.settings.force and not is_promised(run.path)
-    return run.path if done and job.judge.name == "none" and _to_rescore(run, job) is None else None
-
-
-def _finished(run: RunFolder, job: Job) -> Finished:
-    """A run that needs no decoding; it is scored again if other scoring is asked for."""
-    asked = _to_rescore(run, job)
-    metrics = run.read_metrics() if asked is None else rescore(run.path, asked)
-    to = Destination.of(job.logger)
-    # Somebody else's run can be read all the same.
-    if not is_told(run.path, to) and os.access(run.path, os.W_OK):
-        with run.lock(wait=True):
-            # Another process may have told it in the meantime.
-            if not is_told(run.path, to):
-                log_run(stored_config(run), run.read_metrics(), run.read_rows(), run.path, to)
-    return _judged(Finished(metrics, run.path, fresh=False), job)
-
-
-def _to_rescore(run: RunFolder, job: Job) -> dict[str, Any] | None:
-    """The scoring options of a job if a finished run was scored by others, or by them in part, else None."""
-    stored = stored_config(run).get("task", {})
-    asked = {name: getattr(job.task, name) for name in job.task.SCORING}
-    differs = any(stored.get(name) != value for name, value in asked.items())
-    return asked if differs or run.is_half_rescored() else None
-
-
-def _judged(finished: Finished, job: Job) -> Finished:
-    """A finished run with the verdicts of the judge that is asked for, which cost nothing the second time."""
-    if job.judge.name == "none":
-        return finished
-    metrics = judge_run(finished.folder, job.judge, to=Destination.of(job.logger))
-    return dataclasses.replace(finished, metrics=metrics)
+    return run.path if done and job.judge.name == "none" and scoring_to_redo(run, job) is None else None
 
 
 def _tokens_per_s(rows: Rows) -> float | None:
@@ -221,7 +175,7 @@ class Execution:
         # Beside transformers' own `generate`, weights lie as it has them.
         beside = [self.model.stack.layer_name, products.beside_transformers]
         self._hf_conditions_id = identity.digest({**conditions, "engine": beside})
-        self._remaining = identity.remaining(conditions)
+        self._conditions = conditions
         self.decoding = Decoding(
             model=self.model,
             sampler=settings.sampler,
@@ -238,14 +192,22 @@ class Execution:
                 f"temperature={settings.temperature} has no effect: the task sets one for each category "
                 "(task.temperatures=shared makes it use the run's)"
             )
-        encoder = PromptEncoder(self.model, settings, plan.max_new_tokens)
+        resumed = not settings.force and run.journal.path.exists()
+        moment = partial(prompt_moment, run, job.runner.now, resumed=resumed)
+        template = ChatTemplate(self.model.tokenizer, job.model.chat_template_kwargs, moment)
+        encoder = PromptEncoder(self.model, template, settings, plan.max_new_tokens)
         # Every prompt is rendered before anything is solved or written: one that does not fit ends it here.
         prompts = [encoder.first(task, one) for one in examples]
         self._first_prompt = prompts[0]
         self._asked = {
-            one.example_id: (one.source_sha256, prompt.sha256)
+            one.example_id: Asked(one.source_sha256, prompt.sha256, prompt.text)
             for one, prompt in zip(examples, prompts, strict=True)
         }
+        self._moment = template.dated
+        if self._moment is not None:
+            say(f"The chat template writes a date: {self._moment:%d %b %Y} (runner.now sets another)")
+        elif job.runner.now is not None:
+            raise RunError("runner.now has no effect: the chat template writes no date; leave it out")
         reused = {}
         if job.runner.baseline == "reuse":
             reused = full_columns(run.root, self.conditions_id, self._asked)
@@ -275,8 +237,12 @@ class Execution:
         """Answer what is missing, then write the results."""
         if self.job.settings.force or not self.run.journal.path.exists():
             self.run.reset()
-        self.run.start(self._config(), environment())
         before = Progress.of(self.run)
+        if before.first_rows and (changed := changed_prompt(before.first_rows, self._asked)):
+            raise RunError(
+                f"run {self.run.run_id} began with other prompts: {changed}; force=true begins it anew"
+            )
+        self.run.start(self._config(), environment())
         self._halved = before.halved
         if before.state is not None:
             self.method.load_state(before.state)
@@ -333,7 +299,11 @@ class Execution:
         if self.job.method_name == "hf_generate":
             return None
         other = covering_rows(self.run.root, self._hf_conditions_id, "hf_generate", self._asked, cache=cache)
-        return None if other is None else quotient(_tokens_per_s(rows), _tokens_per_s(list(other.values())))
+        if other.rows is None:
+            if other.obstacle is not None:
+                say(f"Not compared with hf_generate: {other.obstacle}")
+            return None
+        return quotient(_tokens_per_s(rows), _tokens_per_s(list(other.rows.values())))
 
     def _config(self) -> str:
         job = self.job
@@ -346,6 +316,7 @@ class Execution:
             },
             **dataclasses.asdict(job.settings),
             "conditions_id": self.conditions_id,
+            "prompt_moment": None if self._moment is None else self._moment.isoformat(),
         }
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
@@ -377,7 +348,7 @@ class Execution:
             "limit": job.settings.limit,
             "engine_layer": stack.layer_name,
             "engine_product": stack.products.name,
-            "conditions": self._remaining,
+            "conditions": identity.remaining(self._conditions, self._moment),
             "baseline": job.runner.baseline,
             "code_revision": code_revision(),
             "quality_metric": self.task.quality_metric,

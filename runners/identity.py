@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import torch
@@ -24,7 +25,12 @@ def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str,
     settings = job.settings
     device = resolve_device(settings.device)
     return {
-        "model": {"path": job.model.path, "revision": revision, "remote_code": job.model.trust_remote_code},
+        "model": {
+            "path": job.model.path,
+            "revision": revision,
+            "remote_code": job.model.trust_remote_code,
+            **({"template": job.model.chat_template_kwargs} if job.model.chat_template_kwargs else {}),
+        },
         "task": {
             name: value
             for name, value in dataclasses.asdict(job.task).items()
@@ -50,9 +56,15 @@ def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str,
 _NAMED = ("model", "engine", "dtype", "device", "threads", "batch_size", "max_new_tokens", "seed")
 
 
-def remaining(conditions: dict[str, Any]) -> str:
-    """Eight letters for those of the `conditions` that no other column of a result has."""
-    return digest({name: value for name, value in conditions.items() if name not in _NAMED})[:8]
+def remaining(conditions: dict[str, Any], moment: datetime | None) -> str:
+    """Eight letters for those of the `conditions` that no other column of a result has, and for the moment
+    that the prompts name, if they do."""
+    rest = {name: value for name, value in conditions.items() if name not in _NAMED}
+    if template := conditions["model"].get("template"):
+        rest["template"] = template
+    if moment is not None:
+        rest["moment"] = moment.isoformat()
+    return digest(rest)[:8]
 
 
 def digest(value: Any) -> str:
@@ -87,6 +99,7 @@ def run_id(
         "method": [job.method_name, dataclasses.asdict(job.method)],
         "baseline": job.runner.baseline,
         "replay": job.runner.replay and job.runner.replay_examples,
+        **({"now": job.runner.now} if job.runner.now is not None else {}),
         "examples": [asked(example) for example in examples],
         "calibration": [asked(example) for example in calibration],
     }

@@ -3,6 +3,7 @@
 import torch
 from transformers import GenerationConfig
 
+from models.chat import ChatTemplate
 from models.errors import readable
 from models.loading import EngineConfig, ModelConfig, load_model
 from tasks.base import Message
@@ -24,12 +25,13 @@ def local_judge(config: JudgeConfig) -> Complete:
         device="auto",
         engine=EngineConfig(layer="hf"),
     )
+    template = ChatTemplate(model.tokenizer)
     # Of the checkpoint's own: penalties, limits and whatever else it asks for.
     model.stack.model.generation_config = GenerationConfig()
     context = getattr(model.stack.config, "max_position_embeddings", None)
 
     def complete(messages: list[Message]) -> Reply:
-        text = model.rendered(_merged(messages))
+        text = template.render(_merged(messages))
         if text is None:
             raise JudgeUnreachableError(f"{config.model} has no chat template")
         ids = torch.tensor([model.ids_of(text, special=False)], device=model.stack.device)

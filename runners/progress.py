@@ -1,6 +1,6 @@
 """What the journal of a run knows: what is answered, what that took, and at the end the answers."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,8 @@ from runners.errors import RunError
 from runners.scoring import scored
 from runners.storage import RunFolder
 from tasks.base import Task
+
+_IDENTITY = ("example_id", "source_sha256", "prompt", "prompt_sha256")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Progress:
         Jobs that shared the processor, at most.
     state : dict or None
         The method's, after the last batch; None: nothing is answered yet.
+    first_rows : sequence of dict
+        What the first turns asked: the columns of an example's identity alone.
     """
 
     done: frozenset[str]
@@ -35,6 +39,7 @@ class Progress:
     halved: int
     jobs_at_once: int
     state: dict[str, Any] | None
+    first_rows: Sequence[dict[str, Any]] = ()
 
     @classmethod
     def of(cls, run: RunFolder) -> "Progress":
@@ -47,6 +52,12 @@ class Progress:
                 halved=sum(record.get("halved", False) for record in records),
                 jobs_at_once=max((record.get("jobs_at_once", 1) for record in records), default=1),
                 state=records[-1]["state"] if records else None,
+                first_rows=[
+                    {name: row[name] for name in _IDENTITY}
+                    for record in records
+                    for row in record["rows"]
+                    if not row["turn"]
+                ],
             )
         except (KeyError, TypeError) as error:
             raise RunError(

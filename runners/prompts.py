@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from models.chat import ChatTemplate
 from models.loading import LoadedModel
 from runners.errors import RunError
 from runners.settings import Settings
@@ -58,13 +59,14 @@ class PromptEncoder:
     Parameters
     ----------
     model : LoadedModel
+    template : ChatTemplate
     settings : Settings
     max_new_tokens : int
         Room to leave for the answer.
     """
 
-    def __init__(self, model: LoadedModel, settings: Settings, max_new_tokens: int):
-        self._model = model
+    def __init__(self, model: LoadedModel, template: ChatTemplate, settings: Settings, max_new_tokens: int):
+        self._model, self._template = model, template
         context = getattr(model.stack.config, "max_position_embeddings", None)
         room = None if context is None else context - max_new_tokens
         if room is not None and room < 1:
@@ -146,7 +148,7 @@ class PromptEncoder:
     def _rendered(self, prompt: list[Message] | str) -> Prompt:
         if isinstance(prompt, str):
             return Prompt(prompt, self._model.ids_of(prompt, special=True), False)
-        text = self._model.rendered(prompt)
+        text = self._template.render(prompt)
         if text is None:
             raise RunError("the model has no chat template; use a few-shot prompt (task.prompt=fewshot)")
         # The template has written every special token itself.

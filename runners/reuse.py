@@ -1,9 +1,10 @@
 """Finished runs that agree with this one in everything but the method."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -12,7 +13,33 @@ from runners.files import explained
 from runners.storage import RunFolder, find_runs
 
 Key = tuple[str, int]
-Asked = tuple[str, str]
+# Characters before and after the first that differs.
+_BEFORE, _AFTER = 20, 30
+
+
+class Asked(NamedTuple):
+    """What an example is, and what its first turn shows the model."""
+
+    source_sha256: str
+    prompt_sha256: str
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Covering:
+    """The rows of a run that answers what is asked, or why there are none.
+
+    Attributes
+    ----------
+    rows : dict or None
+        By (example_id, turn), of the examples asked alone.
+    obstacle : str or None
+        Why the nearest run does not do, in one line; None: no run is near.
+    """
+
+    rows: dict[Key, dict[str, Any]] | None = None
+    obstacle: str | None = None
+
 
 # The full model's columns in its own run, and their names beside a method.
 _COLUMNS = {
@@ -67,39 +94,64 @@ def stored_config(run: RunFolder) -> dict[str, Any]:
 
 
 def covering_rows(
-    root: Path, conditions_id: str, method: str, prompts: Mapping[str, Asked], **params: str
-) -> dict[Key, dict[str, Any]] | None:
+    root: Path, conditions_id: str, method: str, asked: Mapping[str, Asked], **params: str
+) -> Covering:
     """The rows of a finished run of a method that answered the same examples under the same conditions.
 
     Parameters
     ----------
-    prompts : mapping of example_id to (source_sha256, prompt_sha256)
-        The examples, and what the first turn of each shows the model.
+    asked : mapping of example_id to Asked
     **params
         What some of the method's parameters have to be.
-
-    Returns
-    -------
-    dict or None
-        By (example_id, turn), of these examples alone; None if no run has them all.
     """
+    obstacle = None
     for run in comparable_runs(root, conditions_id, method, **params):
         try:
             rows = {(row["example_id"], row["turn"]): row for row in run.read_rows()}
         except RunError:
             # Damaged, or begun anew this moment: it covers nothing.
             continue
-        first = {
-            name: (row["source_sha256"], row["prompt_sha256"])
-            for (name, turn), row in rows.items()
-            if not turn
-        }
-        if all(first.get(name) == asked for name, asked in prompts.items()):
-            return {key: row for key, row in rows.items() if key[0] in prompts}
+        first = [row for (_, turn), row in rows.items() if not turn]
+        there = {row["example_id"] for row in first}
+        if missing := [name for name in asked if name not in there]:
+            why = f"{run.run_id} has {len(asked) - len(missing)} of the {len(asked)} examples"
+        elif (difference := changed_prompt(first, asked)) is not None:
+            why = f"{run.run_id} has other prompts: {difference}"
+        else:
+            return Covering({key: row for key, row in rows.items() if key[0] in asked})
+        obstacle = obstacle or why
+    return Covering(obstacle=obstacle)
+
+
+def changed_prompt(rows: Iterable[Mapping[str, Any]], asked: Mapping[str, Asked]) -> str | None:
+    """How the first prompt that has changed differs, in words; None: none has.
+
+    Parameters
+    ----------
+    rows
+        Of first turns; those of examples that are not asked are passed over.
+    asked : mapping of example_id to Asked
+    """
+    for row in rows:
+        now = asked.get(row["example_id"])
+        if now is None or (row["source_sha256"], row["prompt_sha256"]) == now[:2]:
+            continue
+        if row["prompt_sha256"] == now.prompt_sha256:
+            return f"the references of example {row['example_id']} have changed"
+        before, after = _excerpts(row["prompt"] or "", now.prompt)
+        return f"that of example {row['example_id']} was {before!r} and is {after!r}"
     return None
 
 
-def full_columns(root: Path, conditions_id: str, prompts: Mapping[str, Asked]) -> dict[Key, dict[str, Any]]:
+def _excerpts(one: str, other: str) -> tuple[str, str]:
+    """Two texts around the first character in which they differ."""
+    length = min(len(one), len(other))
+    place = next((index for index in range(length) if one[index] != other[index]), length)
+    part = slice(max(0, place - _BEFORE), place + _AFTER)
+    return one[part], other[part]
+
+
+def full_columns(root: Path, conditions_id: str, asked: Mapping[str, Asked]) -> dict[Key, dict[str, Any]]:
     """The `full_*` columns of every example, from a finished run of the full model.
 
     Raises
@@ -107,11 +159,16 @@ def full_columns(root: Path, conditions_id: str, prompts: Mapping[str, Asked]) -
     RunError
         There is none that agrees and covers the examples.
     """
-    rows = covering_rows(root, conditions_id, "full", prompts)
-    if rows is None:
+    found = covering_rows(root, conditions_id, "full", asked)
+    if found.rows is None and found.obstacle is not None:
+        raise RunError(
+            f"runner.baseline=reuse: {found.obstacle}; first run the same command with method=full "
+            "runner.baseline=none"
+        )
+    if found.rows is None:
         raise RunError(
             f"runner.baseline=reuse found no finished run of the full model under {root} with the same "
             "model, task, sampling, dtype, batch, threads and engine that covers these examples; first run "
             "the same command with method=full runner.baseline=none"
         )
-    return {key: {name: row[own] for own, name in _COLUMNS.items()} for key, row in rows.items()}
+    return {key: {name: row[own] for own, name in _COLUMNS.items()} for key, row in found.rows.items()}

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from models.loading import EngineConfig, ModelConfig
@@ -25,6 +26,21 @@ def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise RunError(f"{name}={value} is unknown; choose {', '.join(choices)}")
 
 
+def parsed_moment(text: object, where: str) -> datetime:
+    """A moment from its ISO form, such as 2026-11-27 or 2026-11-27T09:30.
+
+    Raises
+    ------
+    RunError
+    """
+    try:
+        return datetime.fromisoformat(str(text).strip())
+    except ValueError:
+        raise RunError(
+            f"{where}={str(text)[:40]!r} is no date; write it as 2026-11-27 or 2026-11-27T09:30"
+        ) from None
+
+
 @dataclass(frozen=True)
 class RunnerConfig:
     """How the pair of method and baseline is measured.
@@ -46,6 +62,9 @@ class RunnerConfig:
         on identical sequences. It doubles a run's time.
     replay_examples : int
         At most so many examples are replayed.
+    now : str or None
+        The moment that chat templates with a date write, in ISO form. None: that of the first run of the
+        results folder which asked.
     """
 
     baseline: str = "paired"
@@ -54,12 +73,15 @@ class RunnerConfig:
     calibration_prompts: int = 40
     replay: bool = False
     replay_examples: int = 64
+    now: str | None = None
 
     def __post_init__(self) -> None:
         _one_of("runner.baseline", self.baseline, ("paired", "reuse", "none"))
         _one_of("runner.first_token", self.first_token, ("prefill", "method"))
         _within("runner.calibration_prompts", self.calibration_prompts, 1, _MOST)
         _within("runner.replay_examples", self.replay_examples, 1, _MOST)
+        if self.now is not None:
+            parsed_moment(self.now, "runner.now")
         if self.replay and self.baseline == "none":
             raise RunError("runner.replay=true needs the full model: runner.baseline=paired or reuse")
 

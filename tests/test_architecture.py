@@ -92,6 +92,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
         "numpy",
         "jinja2",
         "filelock",
+        "tokenizers",
         "gguf",
     }
     # For a search, and for several GPUs: where they are asked for.

@@ -118,4 +118,5 @@ def test_nothing_is_timed_by_the_clock_on_the_wall():
     sources = [file for room in rooms for file in Path(ROOT / room).rglob("*.py")]
     assert len(sources) > 50
     wall = re.compile(r"time\.time(_ns)?\(|from time import .*\btime\b|(?<!performance\.)\bnow\(\)")
-    assert [file.name for file in sources if wall.search(file.read_text())] == []
+    # What a chat template writes is a date.
+    assert [file.name for file in sources if wall.search(file.read_text())] == ["moment.py"]

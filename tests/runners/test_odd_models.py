@@ -264,7 +264,13 @@ def test_an_answer_that_would_cross_the_switch_of_longrope(altered):
         }
 
     bench = altered(stretch)
-    given = ("method=full", "runner.baseline=none", "limit=6", "max_new_tokens=24", "runner.fixed_length=true")
+    given = (
+        "method=full",
+        "runner.baseline=none",
+        "limit=6",
+        "max_new_tokens=24",
+        "runner.fixed_length=true",
+    )
     with pytest.raises(RunError, match=r"tokens, 96 fit \(longrope changes at 120, within the answer\)"):
         bench.run(*given)
     for row in bench.rows(*given, "on_overflow=truncate"):

@@ -14,6 +14,7 @@ from models.prefix import Prefix
 from models.sampling import Sampler, generator
 from runners.prompts import Prompt
 from runners.stopwatch import Stopwatch, synchroniser
+from runners.thoughts import Thoughts, thoughts_of
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,22 @@ class Decoding:
         text = self.model.tokenizer.decode(ids, skip_special_tokens=True)
         return any(stop in text for stop in self.stop_strings)
 
-    def text(self, ids: list[int]) -> str:
-        """An answer's text, cut before its EOS or stop string."""
-        if not self.fixed_length and ids and ids[-1] in self.model.eos:
-            ids = ids[:-1]
-        text: str = self.model.tokenizer.decode(ids, skip_special_tokens=True)
+    def thoughts(self, ids: list[int], prompt: str) -> Thoughts | None:
+        """What an output says before its answer; None: it begins with that."""
+        return thoughts_of(self._said(ids), prompt, self.model.tokenizer.decode)
+
+    def _said(self, ids: list[int]) -> list[int]:
+        """An output without its EOS."""
+        return ids[:-1] if not self.fixed_length and ids and ids[-1] in self.model.eos else ids
+
+    def text(self, ids: list[int], thoughts: Thoughts | None = None) -> str:
+        """An answer's text, without its thoughts, cut before its EOS or stop string."""
+        ids = self._said(ids)
+        text: str = self.model.tokenizer.decode(
+            ids if thoughts is None else ids[thoughts.tokens :], skip_special_tokens=True
+        )
+        if thoughts is not None:
+            text = (thoughts.rest + text).lstrip()
         cuts = [text.index(stop) for stop in self.stop_strings if stop in text and not self.fixed_length]
         return text[: min(cuts)] if cuts else text
 
@@ -126,7 +138,7 @@ class Decoding:
             )
             watch = Stopwatch(synchroniser(self.model.stack.device))
             method.generate(batch, watch)
-            return answers(self, method, batch, watch)
+            return answers(self, method, batch, watch, [prompt.text for prompt in prompts])
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,8 @@ class Answered:
     ----------
     ids : list of int
     text, finish : str
+    thoughts : Thoughts or None
+        What comes before the text.
     prefill_s : float
         The batch's seconds ÷ its rows.
     decode_s : float
@@ -152,6 +166,7 @@ class Answered:
     ids: list[int]
     text: str
     finish: str
+    thoughts: Thoughts | None
     prefill_s: float
     decode_s: float
     step_s: list[float]
@@ -159,8 +174,10 @@ class Answered:
     work: dict[str, Any]
 
 
-def answers(decoding: Decoding, method: Method, batch: Batch, watch: Stopwatch) -> list[Answered]:
-    """Divide a finished batch into its rows."""
+def answers(
+    decoding: Decoding, method: Method, batch: Batch, watch: Stopwatch, prompts: Sequence[str]
+) -> list[Answered]:
+    """Divide a finished batch into its rows; `prompts`: their texts."""
     rows = len(batch.prompts)
     found = []
     laps = [watch.row(row) for row in range(rows)]
@@ -172,11 +189,13 @@ def answers(decoding: Decoding, method: Method, batch: Batch, watch: Stopwatch) 
             if method.own_engine
             else {**_work(batch, row, len(tokens)), **bytes_read, **method.columns(row)}
         )
+        thoughts = decoding.thoughts(batch.outputs[row], prompts[row])
         found.append(
             Answered(
                 ids=batch.outputs[row],
-                text=decoding.text(batch.outputs[row]),
+                text=decoding.text(batch.outputs[row], thoughts),
                 finish=batch.finish[row],
+                thoughts=thoughts,
                 prefill_s=watch.prefill_s / rows,
                 decode_s=watch.decode_s / decoded if seconds else 0.0,
                 step_s=seconds,

@@ -15,6 +15,7 @@ from runners.identity import digest
 from runners.judge_metrics import grades_by_part, judge_metrics
 from runners.schema import judgements_table
 from runners.storage import finished_run
+from runners.thoughts import answer_in
 from runners.verdict_store import VerdictStore
 from runners.wandb_logger import NOWHERE, Destination, log_grades
 from tasks.judges.config import JudgeConfig
@@ -244,11 +245,13 @@ def _judged(question: Question, store: VerdictStore) -> dict[str, Any]:
         "prompt_tokens": verdict.prompt_tokens,
         "completion_tokens": verdict.completion_tokens,
     }
+    # A judge that thinks first may weigh other verdicts before its own.
+    said = answer_in(verdict.text)
     if question.side in ("own", "full"):
-        given = ratings(verdict.text, asked.ratings)
+        given = ratings(said, asked.ratings)
         rating = None if given is None else sum(given) / len(given)
         return {**found, "ratings": given, "rating": rating, "parsed": given is not None}
-    said = winner(verdict.text)
+    won = winner(said)
     first, second = ("own", "full") if question.side == "own_first" else ("full", "own")
     names = {"A": first, "B": second, "C": "tie", None: None}
-    return {**found, "winner": names[said], "parsed": said is not None}
+    return {**found, "winner": names[won], "parsed": won is not None}

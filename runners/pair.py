@@ -181,6 +181,8 @@ def _spent(prompt: Prompt, answer: Answered, prefix: str) -> dict[str, Any]:
         "output_text": answer.text,
         "output_tokens": len(answer.ids),
         "finish_reason": answer.finish,
+        "thoughts": answer.thoughts and answer.thoughts.text,
+        "thought_tokens": answer.thoughts and answer.thoughts.tokens,
         "prefill_s": answer.prefill_s,
         "decode_s": answer.decode_s if answer.step_s else None,
         "step_s": answer.step_s,

@@ -7,6 +7,7 @@ import numpy as np
 
 from runners.columns import Rows, column, column_mean, mean, quotient, rows_with
 from runners.schema import RIGHT, WRONG
+from runners.scoring import is_cut_off
 from runners.statistics import (
     clustered_mean_interval,
     mcnemar_exact,
@@ -80,8 +81,11 @@ def hallucination(rows: Rows, seed: int = 0) -> dict[str, Any]:
 
 
 def lengths(rows: Rows) -> dict[str, Any]:
-    """Return how answers end: collapse rates, share cut off by the length limit, mean tokens."""
+    """Return how answers end and what comes before them: collapse rates, share cut off by the length limit,
+    mean tokens; of models that think first, the share of thoughts, and of answers that never began."""
     return {
+        **_thoughts(rows, ""),
+        **_thoughts(rows, "full_"),
         "collapse_rate": column_mean(rows, "collapsed"),
         "full_collapse_rate": column_mean(rows, "full_collapsed"),
         "length_stop_rate": mean(
@@ -89,6 +93,17 @@ def lengths(rows: Rows) -> dict[str, Any]:
         ),
         "output_tokens_mean": column_mean(rows, "output_tokens"),
         "full_output_tokens_mean": column_mean(rows, "full_output_tokens"),
+    }
+
+
+def _thoughts(rows: Rows, prefix: str) -> dict[str, Any]:
+    """None for a model that never thinks first."""
+    thinks = any(row.get(f"{prefix}thoughts") is not None for row in rows)
+    answers = rows_with(rows, f"{prefix}output_tokens") if thinks else []
+    tokens = sum(row.get(f"{prefix}thought_tokens") or 0 for row in answers)
+    return {
+        f"{prefix}thought_share": quotient(tokens, sum(row[f"{prefix}output_tokens"] for row in answers)),
+        f"{prefix}cut_off_rate": mean(is_cut_off(row, prefix) for row in answers),
     }
 
 

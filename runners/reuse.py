@@ -51,6 +51,8 @@ _COLUMNS = {
     "decode_s": "full_decode_s",
     "step_s": "full_step_s",
     "finish_reason": "full_finish_reason",
+    "thoughts": "full_thoughts",
+    "thought_tokens": "full_thought_tokens",
     "quality": "full_quality",
     "outcome": "full_outcome",
     "hallucinated": "full_hallucinated",

@@ -33,6 +33,7 @@ def _schema(*groups: tuple[pa.DataType, str]) -> pa.Schema:
 # attention_total, ffn_total: decode steps x sub-layers of the kind. attention_run, ffn_run: token runs of
 # final work in decode. draft_total: drafted positions x sub-layers of both kinds.
 # verify_steps, paused_steps: passes of a drafting method, and those without a draft because drafting lost.
+# thoughts: what a reasoning model writes before its answer, which `output_text` is; thought_tokens: of them.
 # verified_tokens: tokens of each pass. draft_s: the part of decode_s that made drafts, without search.
 # attention_weight, ffn_weight: parameters of one sub-layer.
 # method_bytes, full_bytes, decision_bytes: the row's share of what the method reads, of what one full pass a
@@ -78,6 +79,8 @@ SAMPLES = _schema(
     (INT, "replay_tokens replay_agreed"),
     (FLOAT, "replay_kl_sum replay_s full_replay_s draft_s"),
     (INTS, "verified_tokens"),
+    (TEXT, "thoughts full_thoughts"),
+    (INT, "thought_tokens full_thought_tokens"),
 )
 
 METRICS = _schema(
@@ -129,6 +132,8 @@ METRICS = _schema(
     (TEXT, "conditions"),
     # How weights meet one vector: kernel, linear (torch's library), both, or transposed.
     (TEXT, "engine_product"),
+    # Of the tokens of all answers, those before an answer; answers that the length limit left without one.
+    (FLOAT, "thought_share full_thought_share cut_off_rate full_cut_off_rate"),
 )
 
 # A judge's verdicts, in `judgements-<judge>.parquet`.
@@ -145,7 +150,7 @@ JUDGEMENTS = _schema(
     (INT, "prompt_tokens completion_tokens"),
 )
 
-# Outcomes of an answer that is right, and of one that is not; abstained and collapsed are none.
+# Outcomes of an answer that is right, and of one that is not; abstained, collapsed and cut off are none.
 RIGHT, WRONG = ("correct", "supported"), ("wrong", "unsupported")
 
 # A machine's times differ by less from minute to minute.

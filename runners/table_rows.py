@@ -78,6 +78,10 @@ ROWS = (
     Row("  difference to full", "hallucination_delta", "{:+.1f} %", 100, optional=True),
     Row("collapsed", "collapse_rate", "{:.1f} %", 100, full="full_collapse_rate"),
     Row("cut off by length limit", "length_stop_rate", "{:.1f} %", 100),
+    Row("  while still thinking", "cut_off_rate", "{:.1f} %", 100, full="full_cut_off_rate", optional=True),
+    Row(
+        "thoughts, of the tokens", "thought_share", "{:.1f} %", 100, full="full_thought_share", optional=True
+    ),
     Row("tokens an answer", "output_tokens_mean", "{:.1f}", full="full_output_tokens_mean"),
     Row("decode tokens/s", "tokens_per_s", "{:,.1f}", full="full_tokens_per_s"),
     Row("  GB/s read", "gb_per_s", "{:,.1f}", full="full_gb_per_s", optional=True),

@@ -143,6 +143,8 @@ def _explained(error: Exception, conf: Path) -> str:
 
 
 def _no_such_key(key: str, conf: Path) -> str:
+    if key.startswith("model.chat_template_kwargs"):
+        return f"cannot set {key}; write +{key}=..., or 'model.chat_template_kwargs={{name: value}}'"
     group, _, name = key.partition(".")
     owners = [file.stem for file in sorted(conf.glob(f"{group}/*.yaml")) if name in OmegaConf.load(file)]
     if owners:

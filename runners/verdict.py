@@ -12,8 +12,12 @@ def sentences(record: Record) -> list[str]:
     """Return what a metrics record says about quality and speed against the full model, one sentence each."""
     disturbed = [*_halved(record.get("halved_batches")), *_beside(record.get("jobs_at_once"))]
     if record.get("baseline") == "none":
-        return ["There is no full model to compare with (runner.baseline=none).", *disturbed]
-    found = [_quality(record), _speed(record), *_drift(record), *disturbed]
+        return [
+            "There is no full model to compare with (runner.baseline=none).",
+            *disturbed,
+            *_cut_off(record),
+        ]
+    found = [_quality(record), _speed(record), *_drift(record), *disturbed, *_cut_off(record)]
     if note := record.get("speed_note"):
         found.append(f"Note: {note}.")
     if record.get("untrained_ablation"):
@@ -40,6 +44,16 @@ def _beside(jobs: int | None) -> list[str]:
     if jobs is None or jobs < 2:
         return []
     return [f"{jobs} jobs shared the processor: quote no speed of it."]
+
+
+def _cut_off(record: Record) -> list[str]:
+    share = max(record.get("cut_off_rate") or 0, record.get("full_cut_off_rate") or 0)
+    if not share:
+        return []
+    return [
+        f"Up to {share:.0%} of the answers were cut off within their thoughts, before they began: raise "
+        "max_new_tokens, or let the model think less (model.chat_template_kwargs)."
+    ]
 
 
 def _quality(record: Record) -> str:

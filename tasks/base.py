@@ -65,9 +65,10 @@ class Answer:
     Parameters
     ----------
     text
-        Generated text, cut before the end-of-sequence token or stop string.
+        Generated text, cut before the end-of-sequence token or stop string, without what a reasoning model
+        writes before its answer.
     output_ids
-        Generated token ids, with the token that ended the answer, if any.
+        Token ids of the same, with the token that ended the answer, if any.
     finish_reason
         `eos`, `stop` or `length`.
     references

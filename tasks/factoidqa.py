@@ -65,7 +65,8 @@ class FactoidQA(Task):
 
     name = "factoidqa"
     # 2: abstentions are recognised more often. 3: numbers by value, signs in words, other scripts.
-    version = 3
+    # 4: units, dates, letters of compounds, spoken signs and fractions.
+    version = 4
     Config = FactoidQAConfig
     config: FactoidQAConfig
 

@@ -15,13 +15,20 @@ _CARDINALS = {word: value for value, word in enumerate(_SMALL)} | {
 SCALES = {
     **{"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12},
     **{"millions": 10**6, "billions": 10**9, "trillions": 10**12, "mn": 10**6, "mln": 10**6, "bn": 10**9},
-    **{"lakh": 10**5, "crore": 10**7, "quadrillion": 10**15},
+    **{"lakh": 10**5, "crore": 10**7, "quadrillion": 10**15, "dozen": 12},
+    **{"百": 10**2, "千": 10**3, "천": 10**3, "만": 10**4, "万": 10**4, "萬": 10**4},
+    **{"억": 10**8, "億": 10**8, "亿": 10**8, "조": 10**12, "兆": 10**12},
 }
 _IRREGULAR = {
     **{"first": 1, "second": 2, "third": 3, "fifth": 5, "eighth": 8, "ninth": 9, "twelfth": 12},
     **{word[:-1] + "ieth": 20 + 10 * place for place, word in enumerate(_TENS)},
 }
 ORDINALS = {word + "th": value for word, value in _CARDINALS.items() if value > 3} | _IRREGULAR
+# Parts of a whole. "Second" is a place or a time, and half of one.
+PARTS = {"half": 2, "quarter": 4, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7} | {
+    **{"eighth": 8, "ninth": 9, "tenth": 10, "halves": 2}
+}
+PARTS |= {f"{word}s": below for word, below in PARTS.items() if word not in ("half", "halves")}
 _ROMAN = re.compile(r"M{0,3}(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})")
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 # "One" is no number here: "one of them", "no one".
@@ -64,6 +71,9 @@ def spelled(words: Sequence[str], before: str = "") -> tuple[int, int, bool]:
     tuple
         The value, how many words it takes (0: there is no number), and whether it is an ordinal.
     """
+    year, taken = _year(words)
+    if taken and before not in _CARDINALS:
+        return year, taken, False
     total, group, taken, last = 0, 0, 0, -1
     for place, word in enumerate(words):
         if word == "and":
@@ -83,15 +93,35 @@ def spelled(words: Sequence[str], before: str = "") -> tuple[int, int, bool]:
                 return total + group, taken, True
         elif word == "hundred" and 0 <= group < 100 and last != 0:
             group, taken, last = max(group, 1) * 100, place + 1, 100
-        elif word in SCALES and word != "hundred":
+        elif word in SCALES and word != "hundred" and (group or word != "dozen"):
             total, group, taken, last = total + max(group, 1) * SCALES[word], 0, place + 1, 0
         else:
             break
+    if taken == 1 and words[0] == "zero" and before in ("absolute", "ground"):
+        return 0, 0, False
     if taken == 1 and words[0] == "one":
         follower = words[1] if len(words) > 1 else ""
-        if follower in _ONE_BEFORE or before in _ONE_BEHIND:
+        decimal = follower == "point" and len(words) > 2 and words[2] in _CARDINALS
+        if (follower in _ONE_BEFORE and not decimal) or before in _ONE_BEHIND:
             return 0, 0, False
     return total + group, taken, False
+
+
+def _year(words: Sequence[str]) -> tuple[int, int]:
+    """A year that is read in two parts: nineteen forty-five, ten sixty-six, nineteen oh five."""
+    first, second, third = (_CARDINALS.get(word, 0) for word in [*words, "", "", ""][:3])
+    if not 10 <= first <= 20 or len(words) < 2:
+        return 0, 0
+    if words[1] in ("oh", "o") and 0 < third < 10:
+        rest, taken = third, 3
+    elif second >= 20:
+        rest, taken = (second + third, 3) if 0 < third < 10 else (second, 2)
+    else:
+        rest, taken = second, 2
+    follower = words[taken] if len(words) > taken else ""
+    if (rest < 10 and taken == 2) or follower in _CARDINALS or follower in SCALES or follower in ORDINALS:
+        return 0, 0
+    return 100 * first + rest, taken
 
 
 def roman(word: str) -> int:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 
 from tasks.scoring.finders import Finder
-from tasks.scoring.text import words
+from tasks.scoring.folding import words
 
 _UNIT_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "

@@ -59,7 +59,7 @@ def test_metrics_say_what_was_run(bench):
         **{"threads": 1, "batch_size": 2, "max_new_tokens": 24, "temperature": 0, "limit": 4},
         **{"baseline": "paired", "examples": 4, "quality_metric": "contains"},
         **{
-            "task_version": "3",
+            "task_version": "4",
             "hallucination_metric": "wrong answers",
             "judge": None,
             "peak_memory_kind": "process",

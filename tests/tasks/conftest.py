@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tasks.scoring.text import contains_alias
+
 WriteJsonl = Callable[..., str]
 
 
@@ -32,3 +34,14 @@ def write_json(tmp_path: Path) -> Callable[..., str]:
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def check_row() -> Callable[[str, str, str], None]:
+    """Return a function that checks one reference against answers, which bars separate."""
+
+    def check(alias: str, right: str, wrong: str) -> None:
+        assert [text for text in right.split(" | ") if text and not contains_alias(text, alias)] == []
+        assert [text for text in wrong.split(" | ") if text and contains_alias(text, alias)] == []
+
+    return check

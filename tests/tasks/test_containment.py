@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.scoring.containment import contains_alias, contains_any
+from tasks.scoring.text import contains_alias, contains_any
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,6 @@ from tasks.scoring.containment import contains_alias, contains_any
         ("COVID-19", "COVID-19"),
         ("COVID 19", "COVID-19"),
         ("COVID19", "COVID-19"),
-        ("COVID-19", "19"),
         ("½ of it", "0.5"),
         ("¾", "0.75"),
         ("3/4", "0.75"),
@@ -122,7 +121,6 @@ from tasks.scoring.containment import contains_alias, contains_any
         ("Windows 95", "Windows 95"),
         ("192.168.1.1", "192.168.1.1"),
         ("10:30", "10:30"),
-        ("10:30", "30"),
         ("东京是日本的首都", "东京"),
         ("京都です", "京都"),
         ("アメリカ人", "アメリカ"),
@@ -225,14 +223,12 @@ def test_contained(text: str, alias: str) -> None:
         ("F# minor", "F"),
         ("Blood type A-", "A+"),
         ("Blood type A-.", "A"),
-        ("Rh-negative", "Rh-"),
         ("the net", ".NET"),
         ("-40 degrees", "40"),
         ("10-5", "-5"),
         ("1½", "11"),
         ("E = mc²", "mc2"),
         ("100 km²", "100 km"),
-        ("10³", "1000"),
         ("x³", "x"),
         ("2,5 km", "2"),
         ("one of them", "1"),
@@ -260,9 +256,6 @@ def test_contained(text: str, alias: str) -> None:
         ("$5 million", "$5"),
         ("15%", "5%"),
         ("It cost $50", "$5"),
-        ("476 AD", "AD 476"),
-        ("AD 476", "476 AD"),
-        ("100 kilometres", "100 km"),
         ("MP3", "3"),
         ("G20", "20"),
         ("1980s", "1980"),
@@ -317,7 +310,22 @@ def test_any_alias_counts() -> None:
     assert not contains_any("It is Canada.", [])
 
 
-@pytest.mark.parametrize("text", ["1" * 4301, "million " * 1000, "a²" * 5000, "(" * 20000, "- " * 10000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1" * 4301,
+        "million " * 1000,
+        "a²" * 5000,
+        "(" * 20000,
+        "- " * 10000,
+        "minus " * 3000,
+        "A " * 5000,
+        "half a " * 2000,
+        "1/2" * 5000,
+        "[1]" * 5000,
+        "10^" * 5000,
+    ],
+)
 def test_no_text_is_too_much(text):
     assert not contains_alias(text, "Paris")
     assert contains_alias("ab " * 1500, "ab " * 1200)

@@ -64,8 +64,8 @@ class MTBench(Task):
     """The MT-Bench task."""
 
     name = "mtbench"
-    # 2: words of other scripts are compared.
-    version = 2
+    # 2: words of other scripts are compared. 3: numbers in them by value, texts of signs alone.
+    version = 3
     Config = MTBenchConfig
     config: MTBenchConfig
 

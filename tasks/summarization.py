@@ -57,8 +57,8 @@ class Summarization(Task):
     """The summarization task."""
 
     name = "summarization"
-    # 2: words of other scripts are compared.
-    version = 2
+    # 2: words of other scripts are compared. 3: numbers in them by value, texts of signs alone.
+    version = 3
     Config = SummarizationConfig
     config: SummarizationConfig
 

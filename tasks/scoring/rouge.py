@@ -2,8 +2,8 @@
 
 Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004. The package keeps the letters a to z and
 digits only. Texts in which more than a tenth of the letters are others are split here instead, into folded
-words, and into characters where a script has no spaces; all else is scored as the package scores it, so that
-numbers can be compared with published ones.
+words, and into characters where a script has no spaces; so are texts of signs alone, into signs. All else is
+scored as the package scores it, so that numbers can be compared with published ones.
 """
 
 import re
@@ -57,14 +57,16 @@ class _Words:
     """A tokenizer as the package wants one."""
 
     def tokenize(self, text: str) -> list[str]:
-        """Return folded words, and the characters of scripts without spaces."""
+        """Return folded words, and the characters of scripts without spaces; else signs."""
         return folded_words(text)
 
 
 def _other_letters(text: str) -> float:
-    """The share of letters that are not a to z."""
-    letters = [character.isascii() for character in text if character.isalpha()]
-    return letters.count(False) / len(letters) if letters else 0.0
+    """The share of letters, and digits like ٣, that are not a to z; 1 where there are only signs."""
+    letters = [one.isascii() for one in text if one.isalpha() or (one.isalnum() and not one.isascii())]
+    if letters:
+        return letters.count(False) / len(letters)
+    return 0.0 if any(one.isalnum() for one in text) else 1.0
 
 
 @cache

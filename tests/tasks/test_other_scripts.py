@@ -30,3 +30,33 @@ def test_what_reads_the_same_agrees(text, other):
 
 def test_scripts_with_spaces_are_compared_by_words():
     assert rouge("Кошка спит дома", "Кошка ест дома")["rouge1"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "猫は座布団の上にいます。",
+        "アメリカ",
+        "แมวนั่งบนเสื่อ",
+        "ឆ្មាអង្គុយលើកន្ទេល",
+        "ແມວນັ່ງຢູ່ເທິງເສື່ອ",
+        "ကြောင်",
+        "བོད་ཡིག",
+        "GPT模型很好",
+        "١٩٤٥",
+        "!!!",
+        "👍",
+    ],
+)
+def test_no_script_scores_nothing_for_the_same_text(text):
+    assert rouge(text, text)["rouge1"] == rouge(text, text)["rougeL"] == 1
+    assert agreement(text + " ", text) == 1
+    assert agreement(text, "Otherwise") == 0
+
+
+def test_mixed_texts_and_texts_of_signs_are_compared():
+    assert agreement("The cat 猫 sat", "The cat 狗 sat") == pytest.approx(3 / 4)
+    assert rouge("GPT模型不好", "GPT模型很好")["rouge1"] == pytest.approx(4 / 5)
+    assert rouge("👍👍", "👍👎")["rouge1"] == pytest.approx(1 / 2)
+    assert rouge("?!", "Otherwise")["rouge1"] == 0
+    assert agreement("…", "!") == 0

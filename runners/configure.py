@@ -118,6 +118,9 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     OmegaConf.set_readonly(base, False)
     kinds = {field.name: field.type for field in fields(cls)}  # type: ignore[arg-type]
     for key, value in values.items():
+        # OmegaConf would write a number down again: 2024_01 has become 202401 before it comes here.
+        if kinds[key] in (str, str | None) and not isinstance(value, str | None):
+            raise RunError(f"{where}{key}={value!r} is read as {_kind(value)}, not as a text; quote it")
         # OmegaConf takes any number for a truth value.
         if kinds[key] is bool and type(value) in (int, float):
             raise RunError(f"{where}{key}={value!r} has the wrong type: it must be true or false")
@@ -130,6 +133,11 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
             ) from error
     plain: Any = OmegaConf.to_container(base)
     return cls(**{name: plain[name] for name in known})
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "a truth value", int: "a number", float: "a number", list: "a list"}
+    return kinds.get(type(value), "an object")
 
 
 def unknown_key(key: str, known: Iterable[str], list_all: bool = True) -> str:

@@ -1,5 +1,6 @@
 """From a command line to finished runs: one combination in this process, several as a study."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from runners.search import Search, SearchConfig
 from runners.settings import Job
 from runners.storage import finished_run
 from runners.study import Study
+from runners.typed import as_typed
 from runners.user_errors import USER_ERRORS, not_composed, one_line
 
 
@@ -114,6 +116,8 @@ def launch(conf: Path, program: Path) -> Report:
         words: Any = OmegaConf.to_container(told.overrides.task, resolve=False)
         composed.append(_Composed(words, config))
 
+    # Hydra reads the command line by itself.
+    sys.argv[1:] = as_typed(sys.argv[1:])
     # Nothing is run from within Hydra, which adds lines of its own to every error.
     try:
         take()

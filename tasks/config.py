@@ -123,4 +123,5 @@ def _check_types(config: TaskConfig) -> None:
         # bool is a subclass of int, but `shots: true` is a mistake.
         if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
             names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
-            raise DataError(f"task.{field.name} is {value!r}; it must be {names}")
+            quotes = "; quote it" if str in allowed else ""
+            raise DataError(f"task.{field.name} is {value!r}; it must be {names}{quotes}")

@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from models.places import expanded
 from runners.configure import build, composed_values
 from runners.errors import RunError
 from runners.judging import judge_run
@@ -78,9 +79,10 @@ def _logger(folder: Path) -> LoggerConfig:
 
 
 def _divided(arguments: Sequence[str], command: str) -> tuple[list[Path], list[str]]:
-    folders = [Path(argument) for argument in arguments if "=" not in argument or os.path.isdir(argument)]
+    named = [argument for argument in arguments if "=" not in argument or os.path.isdir(argument)]
+    folders = [expanded(argument) for argument in named]
     if not folders:
         raise RunError(
             f"{command} needs the folder of a finished run: python run.py {command} results/<run_id>"
         )
-    return folders, [argument for argument in arguments if Path(argument) not in folders]
+    return folders, [argument for argument in arguments if argument not in named]

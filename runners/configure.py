@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from methods.shared.registry import method_class
 from models.loading import EngineConfig, ModelConfig
+from models.places import last_part
 from runners.errors import RunError
 from runners.settings import Job, LoggerConfig, RunnerConfig, Settings
 from tasks import registry as tasks
@@ -38,7 +39,7 @@ def job_from(config: DictConfig) -> Job:
         raise RunError("method.name and task.name must be names; leave them to method=... and task=...")
     settings = {key: value for key, value in values.items() if key not in GROUPS}
     if values["model"].get("name") is None:
-        values["model"]["name"] = str(values["model"].get("path")).rstrip("/").rpartition("/")[2]
+        values["model"]["name"] = last_part(str(values["model"].get("path")))
     return Job(
         method_name=method_name,
         method=build(method_class(method_name).Params, values["method"], "method."),

@@ -17,6 +17,7 @@ from methods.full import Full
 from methods.shared.method import Method
 from methods.shared.registry import method_class
 from models.loading import LoadedModel, load_model, model_revision
+from models.places import canonical, expanded
 from runners import identity, resources
 from runners.bars import Bar
 from runners.columns import Rows, quotient, total
@@ -96,7 +97,7 @@ def _plan(job: Job) -> _Plan:
     _check_batch(method, settings.batch_size)
     calibration = calibration_examples(job, method, task)
     conditions = identity.conditions(job, model_revision(job.model), max_new_tokens)
-    root = Path(settings.results_dir)
+    root = expanded(settings.results_dir)
     check_writable(root)
     # What judging needs is looked for now, and not when the answers are there.
     check_judge(job.judge, job.task_name, job.runner.baseline)
@@ -168,8 +169,12 @@ def _to_rescore(run: RunFolder, job: Job) -> dict[str, Any] | None:
     """The scoring options of a job if a finished run was scored by others, or by them in part, else None."""
     stored = stored_config(run).get("task", {})
     asked = {name: getattr(job.task, name) for name in job.task.SCORING}
-    differs = any(stored.get(name) != value for name, value in asked.items())
+    differs = any(_spelled(stored.get(name)) != _spelled(value) for name, value in asked.items())
     return asked if differs or run.is_half_rescored() else None
+
+
+def _spelled(option: Any) -> Any:
+    return canonical(option) if isinstance(option, str) else option
 
 
 def _judged(finished: Finished, job: Job) -> Finished:
@@ -216,7 +221,7 @@ class Execution:
         # Beside transformers' own `generate`, weights lie as it has them.
         beside = [self.model.stack.layer_name, products.beside_transformers]
         self._hf_conditions_id = identity.digest({**conditions, "engine": beside})
-        self._remaining = identity.remaining(conditions)
+        self._remaining = identity.remaining(conditions, task.load() if job.task.source == "file" else ())
         self.decoding = Decoding(
             model=self.model,
             sampler=settings.sampler,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from models.dtypes import resolve_dtype
-from models.loading import devices_of, resolve_device
+from models.loading import devices_of, model_place, resolve_device
 from runners.resources import device_name
 from runners.settings import Job
 from tasks.base import Example, Task
@@ -24,9 +24,14 @@ def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str,
     settings = job.settings
     device = resolve_device(settings.device)
     return {
-        "model": {"path": job.model.path, "revision": revision, "remote_code": job.model.trust_remote_code},
+        "model": {
+            "path": model_place(job.model),
+            "revision": revision,
+            "remote_code": job.model.trust_remote_code,
+        },
         "task": {
-            name: value
+            # Where a file lies says nothing of what is in it, and what is in it enters by the examples.
+            name: None if name in job.task.FILES else value
             for name, value in dataclasses.asdict(job.task).items()
             if name not in job.task.SCORING
         },
@@ -50,9 +55,19 @@ def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str,
 _NAMED = ("model", "engine", "dtype", "device", "threads", "batch_size", "max_new_tokens", "seed")
 
 
-def remaining(conditions: dict[str, Any]) -> str:
-    """Eight letters for those of the `conditions` that no other column of a result has."""
-    return digest({name: value for name, value in conditions.items() if name not in _NAMED})[:8]
+def remaining(conditions: dict[str, Any], file: Sequence[Example]) -> str:
+    """Eight letters for those of the `conditions` that no other column of a result has.
+
+    Parameters
+    ----------
+    conditions
+    file
+        Every example of the file that the task reads, of which a result has the name alone.
+    """
+    rest = {name: value for name, value in conditions.items() if name not in _NAMED}
+    if file:
+        rest["file"] = [[one.example_id, one.source_sha256] for one in file]
+    return digest(rest)[:8]
 
 
 def digest(value: Any) -> str:

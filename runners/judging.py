@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from models.places import canonical
 from runners.bars import Bar
 from runners.errors import RunError
 from runners.identity import digest
@@ -105,6 +106,8 @@ def judge_run(
         that were given are kept, and not asked for again.
     """
     run = finished_run(path)
+    if config.name == "hf":
+        config = replace(config, model=canonical(str(config.model)))
     book = PromptBook(config.prompts)
     with run.lock():
         rows, metrics = run.read_rows(), run.read_metrics()

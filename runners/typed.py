@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 
 from methods.shared import registry as methods
 from models.loading import EngineConfig, ModelConfig
+from models.places import expanded
 from runners.launchers import LAUNCHERS
 from runners.settings import LoggerConfig, RunnerConfig, Settings
 from tasks import registry as tasks
@@ -32,6 +33,9 @@ def as_typed(arguments: Iterable[str]) -> list[str]:
 def _quoted(argument: str) -> str:
     key, equals, value = argument.partition("=")
     value = value.strip()
+    if key in _FOLDERS and value.startswith("~"):
+        # Hydra makes the folder that it reads.
+        argument = f"{key}={(value := str(expanded(value)))}"
     if not equals or key.lstrip("+") not in text_keys() or not value or "${" in value:
         return argument
     read = _read(argument)

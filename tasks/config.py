@@ -41,6 +41,8 @@ class TaskConfig:
     ----------
     SCORING
         Options that change scores and no answer, so that stored answers can be scored again with others.
+    FILES
+        Options that name a file of examples.
 
     Raises
     ------
@@ -49,6 +51,7 @@ class TaskConfig:
     """
 
     SCORING: ClassVar[tuple[str, ...]] = ()
+    FILES: ClassVar[tuple[str, ...]] = ("path", "calibration_path")
 
     name: str
     source: str = "embedded"

@@ -7,6 +7,7 @@ from pathlib import Path
 from analysis.frames import AnalysisError
 from analysis.report import write_report
 from runners.notices import printable
+from runners.streams import steady, unwritten
 from runners.wandb_logger import Destination, log_report
 
 
@@ -22,6 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument("--wandb", choices=("offline", "online"), help="the figures also as a W&B run")
     command.add_argument("--project", default=Destination.project, help="of W&B")
     command.add_argument("--group", help="of W&B; default: the name of the results folder")
+    steady()
     given = parser.parse_args(arguments)
     try:
         results = _expanded(given.results)
@@ -37,6 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
         figures = [path for path in report.files if path.suffix == ".png"]
         if told := log_report(figures, out, Destination(given.wandb, given.project, group)):
             print(f"Weights & Biases files: {told}")
+    if lost := unwritten():
+        print(f"error: {lost}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _expanded(path: Path) -> Path:

@@ -29,6 +29,12 @@ def canonical(path: str) -> str:
     return os.path.realpath(local) if os.path.exists(local) else path
 
 
+def same(one: object, other: object) -> bool:
+    """Whether two values agree; texts also where both lead to one place."""
+    texts = isinstance(one, str) and isinstance(other, str)
+    return one == other or (texts and canonical(str(one)) == canonical(str(other)))
+
+
 def last_part(path: str) -> str:
     """What a model is called by its path: the name of its folder or file, by whatever way it was reached."""
     there = canonical(path)

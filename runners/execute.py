@@ -17,7 +17,7 @@ from methods.full import Full
 from methods.shared.method import Method
 from methods.shared.registry import method_class
 from models.loading import LoadedModel, load_model, model_revision
-from models.places import canonical, expanded
+from models.places import expanded, same
 from runners import identity, resources
 from runners.bars import Bar
 from runners.columns import Rows, quotient, total
@@ -28,7 +28,7 @@ from runners.errors import RunError
 from runners.halving import fitted_rows
 from runners.judging import check_judge, judge_run
 from runners.metrics import summarise
-from runners.notices import say
+from runners.notices import say, say_left_out
 from runners.pair import Pair
 from runners.prepare import calibration_examples, prepared
 from runners.progress import Progress, answered
@@ -100,7 +100,8 @@ def _plan(job: Job) -> _Plan:
     root = expanded(settings.results_dir)
     check_writable(root)
     # What judging needs is looked for now, and not when the answers are there.
-    check_judge(job.judge, job.task_name, job.runner.baseline)
+    turns = max(len(one.turns) for one in examples)
+    check_judge(job.judge, job.task_name, job.runner.baseline, turns)
     check_entailment(task)
     run = RunFolder(root, identity.run_id(job, conditions, task, examples, calibration))
     return _Plan(task, examples, calibration, method, max_new_tokens, conditions, run)
@@ -169,12 +170,8 @@ def _to_rescore(run: RunFolder, job: Job) -> dict[str, Any] | None:
     """The scoring options of a job if a finished run was scored by others, or by them in part, else None."""
     stored = stored_config(run).get("task", {})
     asked = {name: getattr(job.task, name) for name in job.task.SCORING}
-    differs = any(_spelled(stored.get(name)) != _spelled(value) for name, value in asked.items())
+    differs = any(not same(stored.get(name), value) for name, value in asked.items())
     return asked if differs or run.is_half_rescored() else None
-
-
-def _spelled(option: Any) -> Any:
-    return canonical(option) if isinstance(option, str) else option
 
 
 def _judged(finished: Finished, job: Job) -> Finished:
@@ -204,6 +201,7 @@ class Execution:
         self.job, self.stop = job, stop
         self.task, self.examples, self.run = task, examples, run = plan.task, plan.examples, plan.run
         conditions, settings = plan.conditions, job.settings
+        say_left_out(task.skipped)
         say(f"Loading {job.model.name} (what is converted, compiled and measured once may take a minute)")
         # By its own name: what `auto` means may change with the threads.
         dtype, content = conditions["dtype"], conditions["model"]["revision"]
@@ -346,6 +344,7 @@ class Execution:
             },
             **dataclasses.asdict(job.settings),
             "conditions_id": self.conditions_id,
+            "skipped_records": self.task.skipped,
         }
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
@@ -382,6 +381,7 @@ class Execution:
             "code_revision": code_revision(),
             "quality_metric": self.task.quality_metric,
             "hallucination_metric": self.task.hallucination_metric,
+            "skipped_records": len(self.task.skipped),
             "nominal_skip": method.nominal_skip,
             "solved_parameter": None if method.solves is None else method.solves.name,
         }

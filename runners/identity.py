@@ -33,7 +33,7 @@ def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str,
             # Where a file lies says nothing of what is in it, and what is in it enters by the examples.
             name: None if name in job.task.FILES else value
             for name, value in dataclasses.asdict(job.task).items()
-            if name not in job.task.SCORING
+            if name not in (*job.task.SCORING, *job.task.READING)
         },
         # Without what is not said, so that an option that is new does not rename every run.
         "engine": {key: value for key, value in dataclasses.asdict(job.engine).items() if value is not None},

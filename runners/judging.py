@@ -45,19 +45,19 @@ class Question:
     asked: Asked | None
 
 
-def check_judge(config: JudgeConfig, task: str, baseline: str | None) -> None:
+def check_judge(config: JudgeConfig, task: str, baseline: str | None, turns: int) -> None:
     """Refuse a judge that could not do its work, before there is anything to judge.
 
     Raises
     ------
     RunError, DataError
-        The task is not judged, there is nothing to compare with, or the judge's prompts, client or key are
-        not there.
+        The task is not judged, a conversation has too many turns, there is nothing to compare with, or the
+        judge's prompts, client or key are not there.
     """
     if config.name == "none":
         return
     _check_run(config, task, baseline)
-    PromptBook(config.prompts)
+    PromptBook(config.prompts).check_turns(turns)
     if config.name == "openai":
         endpoint(config)
 

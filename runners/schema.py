@@ -129,6 +129,8 @@ METRICS = _schema(
     (TEXT, "conditions"),
     # How weights meet one vector: kernel, linear (torch's library), both, or transposed.
     (TEXT, "engine_product"),
+    # Records of the source that could not be read and were left out; `config.yaml` names them.
+    (INT, "skipped_records"),
 )
 
 # A judge's verdicts, in `judgements-<judge>.parquet`.

@@ -34,6 +34,9 @@ class TaskConfig:
     calibration_path
         A file of questions that are used to tune methods and never scored. Without it, a fifth of a file or
         hub data set, chosen by a hash of the question, is set aside for that.
+    on_bad_record
+        `skip`: a record of a file or hub data set that cannot be read is left out, counted and named; a
+        source of which too many cannot is refused all the same. `error`: the first one is an error.
     max_new_tokens
         Longest answer, in tokens.
 
@@ -41,6 +44,8 @@ class TaskConfig:
     ----------
     SCORING
         Options that change scores and no answer, so that stored answers can be scored again with others.
+    READING
+        Options of how examples are read, which count by the examples that there are.
     FILES
         Options that name a file of examples.
 
@@ -51,6 +56,7 @@ class TaskConfig:
     """
 
     SCORING: ClassVar[tuple[str, ...]] = ()
+    READING: ClassVar[tuple[str, ...]] = ("on_bad_record",)
     FILES: ClassVar[tuple[str, ...]] = ("path", "calibration_path")
 
     name: str
@@ -62,11 +68,13 @@ class TaskConfig:
     split: str | None = None
     revision: str | None = None
     calibration_path: str | None = None
+    on_bad_record: str = "skip"
     max_new_tokens: int = 128
 
     def __post_init__(self) -> None:
         _check_types(self)
         check_choice("source", self.source, SOURCES)
+        check_choice("on_bad_record", self.on_bad_record, ("skip", "error"))
         check_at_least("max_new_tokens", self.max_new_tokens, 1)
         if self.source == "file" and not self.path:
             raise DataError("task.source=file needs task.path, the file to read")

@@ -189,7 +189,8 @@ def test_model_without_a_path(refused):
 def test_broken_data_file(refused, bench, tmp_path, lines, said):
     path = tmp_path / "questions.jsonl"
     path.write_text("\n".join(lines))
-    assert said in refused(*bench.overrides("task.source=file", f"task.path={path}"))
+    strict = "task.on_bad_record=error"
+    assert said in refused(*bench.overrides("task.source=file", f"task.path={path}", strict))
 
 
 def test_unsupported_family(refused, bench, tmp_path):

@@ -131,7 +131,7 @@ def test_legacy_scoring_sees_the_prompt(bench, tmp_path):
         ("task.scorin=contains", "task.scorin may change the answers"),
         ("task.scoring=fair", "task.scoring is 'fair'; it must be one of contains, legacy_leaky"),
         ("seed=3", "rescore takes folders and task.<option>=<value>, not seed=3"),
-        ("task.scoring=[", "task.scoring=[ cannot be read"),
+        ("task.scoring=[", "task.scoring is '['; it must be one of"),
     ],
 )
 def test_what_rescore_refuses(bench, command, argument, said):

@@ -64,6 +64,8 @@ class EarlyExitParams(TargetParams):
         one_of(self, "kv_policy", "propagate", "copy", "hole", "defer")
         at_least(self, 1, "check_every")
         at_least(self, 0, "min_exit_layer", "tau")
+        # A difference of probabilities, or a cosine.
+        at_least(self, 0 if self.confidence == "softmax" else -1, "threshold")
 
 
 class EarlyExit(Method):

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, TypeVar
 
 from tasks.errors import DataError
 
+# What fits every column.
+_MOST = 2**31 - 1
 SOURCES = ("embedded", "file", "hub")
 
 ConfigT = TypeVar("ConfigT", bound="TaskConfig")
@@ -99,9 +101,11 @@ def check_choice(option: str, value: str, choices: Iterable[str]) -> None:
 
 
 def check_at_least(option: str, value: int, least: int) -> None:
-    """Raise DataError if `value` is below `least`."""
+    """Raise DataError if `value` is below `least`, or above all that can be counted."""
     if value < least:
         raise DataError(f"task.{option} is {value}; it must be at least {least}")
+    if value > _MOST:
+        raise DataError(f"task.{option} is {value}; it must be at most {_MOST}")
 
 
 def build_config(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:

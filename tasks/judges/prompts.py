@@ -77,7 +77,7 @@ class PromptBook:
         if most > MOST_TURNS:
             raise DataError(
                 f"{self._file}: judges' prompts are for conversations of at most {MOST_TURNS} turns, and one "
-                f"has {most}; leave judge=none, or leave the longer ones out"
+                f"has {most}; leave the longer ones out, or do without a judge"
             )
 
     def single(

@@ -71,7 +71,7 @@ def test_conversations_of_any_length(bench, conversations, monkeypatch):
 
 def test_judges_know_two_turns(bench, conversations):
     """Refused before anything is answered, and before anybody is asked of what is."""
-    with pytest.raises(DataError, match=r"at most 2 turns, and one has [34]; leave judge=none"):
+    with pytest.raises(DataError, match=r"at most 2 turns, and one has [34]; leave the longer ones out"):
         bench.run(*conversations, "judge=hf", "judge.model=x")
     assert not bench.results.exists()
     folder = bench.run(*conversations).folder

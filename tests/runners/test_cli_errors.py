@@ -287,7 +287,16 @@ def test_target_out_of_reach(refused, bench):
 
 def test_calibration_too_small_to_trust(refused, bench):
     line = refused(*bench.overrides("method=random_ffn", "runner.calibration_prompts=2"))
-    assert "decode steps" in line and "raise runner.calibration_prompts" in line
+    assert "decode steps" in line and "raise runner.calibration_prompts (there are " in line
+
+
+def test_no_more_calibration_prompts_are_asked_for_than_there_are(bench, tmp_path):
+    for name in ("scored", "calibration"):
+        rows = [{"question": f"What is {name} {n}?", "answers": ["x"]} for n in range(3)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    where = ("task.source=file", f"task.path={tmp_path}/scored.jsonl")
+    other = (f"task.calibration_path={tmp_path}/calibration.jsonl", "runner.calibration_prompts=3")
+    assert bench.run("method=random_ffn", "method.target_skip=0.1", *where, *other).fresh
 
 
 class TestRescore:

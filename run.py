@@ -70,6 +70,9 @@ def command(arguments: list[str]) -> tuple[list[str], int]:
 
 def main() -> None:
     """Run the command line; what a user can mend is one line and status 2, in a study status 1."""
+    from runners.streams import steady, unwritten
+
+    steady()
     # Bars of libraries (a GGUF conversion) are for somebody who is watching; read when tqdm is imported.
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
@@ -83,6 +86,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on where this one was", file=sys.stderr)
         sys.exit(130)
+    if lost := unwritten():
+        errors, status = [*errors, lost], status or 2
     for line in errors:
         print(f"error: {printable(line)}", file=sys.stderr)
     if status:

@@ -7,6 +7,7 @@ from pathlib import Path
 from analysis.frames import AnalysisError
 from analysis.report import write_report
 from runners.notices import printable
+from runners.streams import steady, unwritten
 from runners.wandb_logger import Destination, log_report
 
 
@@ -22,20 +23,33 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument("--wandb", choices=("offline", "online"), help="the figures also as a W&B run")
     command.add_argument("--project", default=Destination.project, help="of W&B")
     command.add_argument("--group", help="of W&B; default: the name of the results folder")
+    steady()
     given = parser.parse_args(arguments)
-    out = given.out or given.results / "report"
     try:
-        report = write_report(given.results, out)
+        results = _expanded(given.results)
+        out = _expanded(given.out) if given.out else results / "report"
+        report = write_report(results, out)
     except AnalysisError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     print("\n".join(map(printable, report.text.splitlines())))
     print(f"Written to {out}: {', '.join(sorted(path.name for path in report.files))}")
     if given.wandb:
-        group = given.group or given.results.resolve().name
+        group = given.group or results.resolve().name
         figures = [path for path in report.files if path.suffix == ".png"]
         if told := log_report(figures, out, Destination(given.wandb, given.project, group)):
             print(f"Weights & Biases files: {told}")
+    if lost := unwritten():
+        print(f"error: {lost}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _expanded(path: Path) -> Path:
+    """A path with `~` and `~user` replaced."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise AnalysisError(f"{path}: {error}") from error
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ class EarlyExitParams(TargetParams):
         one_of(self, "kv_policy", "propagate", "copy", "hole", "defer")
         at_least(self, 1, "check_every")
         at_least(self, 0, "min_exit_layer", "tau")
+        at_least(self, CONFIDENCES[self.confidence], "threshold")
 
 
 class EarlyExit(Method):
@@ -75,8 +76,7 @@ class EarlyExit(Method):
 
     def __init__(self, params: Any = None):
         super().__init__(params)
-        own = self.params
-        self.kv_policy = own.kv_policy
+        own, self.kv_policy = self.params, self.params.kv_policy
         self.rule = ExitRule(own.confidence, own.threshold, own.decay, own.tau)
         self.max_batch = 1 if own.kv_policy == "defer" else None
         self.solves = Solvable("threshold", at=self.rule.threshold_at, rises=False)

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from methods.shared.eligible import EligibleFFNs
-from methods.shared.errors import MethodError
 from methods.shared.method import Method
 from methods.shared.profile import Profile, Seen
-from methods.shared.ranges import at_least, one_of
+from methods.shared.ranges import at_least, one_of, within
 from methods.shared.target import Solvable
 from models.counters import FFN
 from models.host_read import HostRead
@@ -49,8 +48,8 @@ class FFNSkipParams(EligibleFFNs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.threshold is not None and self.threshold != self.threshold:
-            raise MethodError("threshold=nan is not a number; a cosine lies in [-1, 1]")
+        # A cosine.
+        within(self, -1, 1, "threshold")
         at_least(self, 1, "skip_span")
         one_of(self, "similarity", "residual", "raw")
         one_of(self, "batch_policy", "gather", "all")

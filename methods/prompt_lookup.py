@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from methods.shared.draft import Draft
 from methods.shared.drafter import Drafter
-from methods.shared.drafting import DraftingParams
+from methods.shared.drafting import MOST_DRAFTED, DraftingParams
 from methods.shared.ranges import at_least
 from models.batch import Batch
 
@@ -30,7 +30,8 @@ class PromptLookupParams(DraftingParams):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, 1, "max_ngram", "max_draft")
+        at_least(self, 1, "max_ngram")
+        at_least(self, 1, "max_draft", most=MOST_DRAFTED)
 
 
 class PromptLookup(Drafter):

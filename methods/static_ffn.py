@@ -9,6 +9,7 @@ from methods.full import Full
 from methods.shared.eligible import EligibleFFNs
 from methods.shared.errors import MethodError
 from methods.shared.method import Method
+from methods.shared.ranges import at_least
 from methods.shared.similarity import mean_cosines
 from methods.shared.target import Solvable
 from models.batch import Batch
@@ -31,8 +32,7 @@ class StaticFFNParams(EligibleFFNs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.count is not None and self.count < 0:
-            raise MethodError(f"count={self.count} is out of range: it must be 0 or more, or null")
+        at_least(self, 0, "count")
 
 
 class StaticFFN(Method):

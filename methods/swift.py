@@ -12,9 +12,9 @@ from torch import Tensor
 
 from methods.shared.draft import Draft
 from methods.shared.drafter import Drafter
-from methods.shared.drafting import DraftingParams
+from methods.shared.drafting import MOST_DRAFTED, DraftingParams
 from methods.shared.errors import MethodError
-from methods.shared.ranges import at_least, one_of, within
+from methods.shared.ranges import at_least, each_at_least, one_of, within
 from methods.shared.self_draft import GREEDY_WIDTHS, SAMPLED_WIDTHS, self_draft
 from methods.shared.skip_search import SkipSearch, gaussian_process, odd_layers, plan_without
 from models.batch import Batch
@@ -66,14 +66,15 @@ class SwiftParams(DraftingParams):
         super().__post_init__()
         one_of(self, "search", "on", "off", "frozen")
         within(self, 0, 1, "skip_ratio", "draft_threshold", "max_score")
-        at_least(self, 1, "context_window", "max_draft", "max_iterations", "max_tree_nodes")
+        at_least(self, 1, "context_window", "max_draft", most=MOST_DRAFTED)
+        at_least(self, 1, "max_iterations", "max_tree_nodes")
         at_least(self, 0, "bayes_interval", "max_tolerance")
         if (self.skipped is not None) != (self.search == "frozen"):
-            raise MethodError(
-                f"search={self.search} and skipped={self.skipped}: frozen takes a set, the others none"
-            )
-        if self.widths is not None and (len(self.widths) != 4 or min(self.widths) < 1):
-            raise MethodError(f"widths={self.widths} must be four numbers, each 1 or more")
+            raise MethodError(f"search={self.search}, skipped={self.skipped}: frozen takes a set alone")
+        each_at_least(self, 0, "skipped")
+        each_at_least(self, 1, "widths", most=64)
+        if self.widths is not None and len(self.widths) != 4:
+            raise MethodError(f"widths={self.widths} must be four numbers")
 
 
 class Swift(Drafter):

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from methods.shared.errors import MethodError
 from methods.shared.method import Method
-from methods.shared.ranges import one_of
+from methods.shared.ranges import at_least, one_of
 from methods.shared.target import Solvable, TargetParams
 from models.plan import Plan
 from models.stack import Stack
@@ -34,8 +34,7 @@ class UnifiedParams(TargetParams):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.target_speedup is not None and not 1 <= self.target_speedup < float("inf"):
-            raise MethodError(f"target_speedup={self.target_speedup} is out of range: it must be 1 or more")
+        at_least(self, 1, "target_speedup")
         one_of(self, "rule", "auto", "official", "balanced")
 
 

@@ -15,14 +15,17 @@ import torch
 from filelock import FileLock
 
 from models.errors import ModelError
+from models.places import expanded
 
 
 def cache_root() -> Path:
     """The user's cache folder: $SKIPBENCH_CACHE, else $XDG_CACHE_HOME/skipbench, else ~/.cache/skipbench."""
-    if "SKIPBENCH_CACHE" in os.environ:
-        return Path(os.environ["SKIPBENCH_CACHE"])
+    if own := os.environ.get("SKIPBENCH_CACHE"):
+        return expanded(own)
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return expanded(shared) / "skipbench"
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skipbench"
+        return Path.home() / ".cache" / "skipbench"
     except RuntimeError:
         raise ModelError("there is no home folder to keep converted models in; set SKIPBENCH_CACHE") from None
 

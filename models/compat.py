@@ -88,7 +88,7 @@ def complete_model(
     model, found = loaded
     if missing := sorted(found["missing_keys"]):
         raise ModelError(
-            f"{called} lacks {len(missing)} of its weights, the first is {missing[0]}; fetch it again"
+            f"{called} lacks {len(missing)} of its weights, the first is {missing[0]}; fetch or save it again"
         )
     return model
 

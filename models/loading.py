@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import importlib.util
 import os
+import posixpath
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -20,6 +21,7 @@ from models.families import family_of
 from models.gguf import converted, file_sha256
 from models.graphs import CudaRecorder
 from models.notices import notice
+from models.places import canonical
 from models.product import check_name
 from models.stack import Stack
 
@@ -205,6 +207,18 @@ def model_revision(config: ModelConfig) -> str | None:
         return _content(local)
     except OSError as error:
         raise ModelError(f"model.path={config.path} cannot be read: {error.strerror}") from error
+
+
+def model_place(config: ModelConfig) -> str | None:
+    """What of its path tells a model from others of the same `model_revision`; None: nothing.
+
+    A folder's revision does not read its weights, so that it is one of its place, by whatever way that is
+    reached. The revision of a file is its content.
+    """
+    if config.path.startswith("package://"):
+        return f"package://{posixpath.normpath(config.path.removeprefix('package://'))}"
+    local = locate(config.path)
+    return None if local is not None and local.is_file() else canonical(config.path)
 
 
 def _content(local: Path) -> str:

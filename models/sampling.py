@@ -9,8 +9,8 @@ from torch import Tensor
 from models.errors import ModelError
 
 _NO_NUMBERS = (
-    "the model's logits are infinite or no numbers, so that no token can be chosen; try dtype=float32 or "
-    "dtype=bfloat16, and check the weights"
+    "the model's logits are infinite or no numbers, so that no token can be chosen; dtype=float16 overflows "
+    "where float32 and bfloat16 do not, else check the weights"
 )
 
 

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
+from models.places import expanded
 from runners.configure import build, composed_values
 from runners.errors import RunError
 from runners.judging import judge_run
-from runners.rescore import options_of, rescore
+from runners.rescore import rescore
 from runners.reuse import stored_config
 from runners.settings import LoggerConfig
 from runners.storage import finished_run
+from runners.typed import as_typed
 from runners.user_errors import not_composed
 from runners.wandb_logger import Destination
 from tasks.judges.config import JudgeConfig
@@ -22,7 +26,7 @@ from tasks.judges.config import JudgeConfig
 def rescore_command(arguments: Sequence[str]) -> tuple[list[dict[str, Any]], list[Path]]:
     """`run.py rescore <folder> [...] [task.<option>=<value> ...]`: metrics and folders."""
     folders, rest = _divided(arguments, "rescore")
-    options = options_of(rest)
+    options = _options_of(rest)
     return [rescore(folder, options) for folder in folders], folders
 
 
@@ -40,7 +44,7 @@ def judge_command(arguments: Sequence[str], conf: Path) -> tuple[list[dict[str, 
         )
     try:
         with initialize_config_dir(str(conf), version_base="1.3"):
-            values = composed_values(compose("config", rest))
+            values = composed_values(compose("config", as_typed(rest)))
     except (OSError, ValueError, RuntimeError) as error:
         raise not_composed(error) from error
     config = build(JudgeConfig, values["judge"], "judge.")
@@ -51,6 +55,22 @@ def judge_command(arguments: Sequence[str], conf: Path) -> tuple[list[dict[str, 
     return metrics, folders
 
 
+def _options_of(arguments: Sequence[str]) -> dict[str, Any]:
+    """Options of the task from a command line's `task.<option>=<value>`."""
+    options = {}
+    for argument in arguments:
+        key = argument.partition("=")[0]
+        if not key.startswith("task."):
+            raise RunError(f"rescore takes folders and task.<option>=<value>, not {argument}")
+        try:
+            (typed,) = as_typed([argument])
+            options[key.removeprefix("task.")] = OverridesParser.create().parse_override(typed).value()
+        # ValueError: a number of thousands of digits.
+        except (HydraException, ValueError, RecursionError) as error:
+            raise RunError(f"{argument} cannot be read: {str(error).splitlines()[0]}") from error
+    return options
+
+
 def _logger(folder: Path) -> LoggerConfig:
     """Where a finished run was logged."""
     return build(
@@ -59,9 +79,10 @@ def _logger(folder: Path) -> LoggerConfig:
 
 
 def _divided(arguments: Sequence[str], command: str) -> tuple[list[Path], list[str]]:
-    folders = [Path(argument) for argument in arguments if "=" not in argument or os.path.isdir(argument)]
+    named = [argument for argument in arguments if "=" not in argument or os.path.isdir(argument)]
+    folders = [expanded(argument) for argument in named]
     if not folders:
         raise RunError(
             f"{command} needs the folder of a finished run: python run.py {command} results/<run_id>"
         )
-    return folders, [argument for argument in arguments if Path(argument) not in folders]
+    return folders, [argument for argument in arguments if argument not in named]

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from methods.shared.registry import method_class
 from models.loading import EngineConfig, ModelConfig
+from models.places import last_part
 from runners.errors import RunError
 from runners.settings import Job, LoggerConfig, RunnerConfig, Settings
 from tasks import registry as tasks
@@ -38,7 +39,7 @@ def job_from(config: DictConfig) -> Job:
         raise RunError("method.name and task.name must be names; leave them to method=... and task=...")
     settings = {key: value for key, value in values.items() if key not in GROUPS}
     if values["model"].get("name") is None:
-        values["model"]["name"] = str(values["model"].get("path")).rstrip("/").rpartition("/")[2]
+        values["model"]["name"] = last_part(str(values["model"].get("path")))
     return Job(
         method_name=method_name,
         method=build(method_class(method_name).Params, values["method"], "method."),
@@ -118,6 +119,9 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     OmegaConf.set_readonly(base, False)
     kinds = {field.name: field.type for field in fields(cls)}  # type: ignore[arg-type]
     for key, value in values.items():
+        # OmegaConf would write a number down again: 2024_01 has become 202401 before it comes here.
+        if kinds[key] in (str, str | None) and not isinstance(value, str | None):
+            raise RunError(f"{where}{key}={value!r} is read as {_kind(value)}, not as a text; quote it")
         # OmegaConf takes any number for a truth value.
         if kinds[key] is bool and type(value) in (int, float):
             raise RunError(f"{where}{key}={value!r} has the wrong type: it must be true or false")
@@ -130,6 +134,11 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
             ) from error
     plain: Any = OmegaConf.to_container(base)
     return cls(**{name: plain[name] for name in known})
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "a truth value", int: "a number", float: "a number", list: "a list"}
+    return kinds.get(type(value), "an object")
 
 
 def unknown_key(key: str, known: Iterable[str], list_all: bool = True) -> str:

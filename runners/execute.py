@@ -17,6 +17,7 @@ from methods.shared.method import Method
 from methods.shared.registry import method_class
 from models.chat import ChatTemplate
 from models.loading import LoadedModel, load_model, model_revision
+from models.places import expanded
 from runners import identity, resources
 from runners.bars import Bar
 from runners.columns import Rows, quotient, total
@@ -29,7 +30,7 @@ from runners.halving import fitted_rows
 from runners.judging import check_judge
 from runners.metrics import summarise
 from runners.moment import prompt_moment
-from runners.notices import model_notices, say
+from runners.notices import model_notices, say, say_left_out
 from runners.pair import Pair
 from runners.prepare import calibration_examples, prepared
 from runners.progress import Progress, answered
@@ -80,10 +81,11 @@ def _plan(job: Job) -> _Plan:
     _check_batch(method, settings.batch_size)
     calibration = calibration_examples(job, method, task)
     conditions = identity.conditions(job, model_revision(job.model), max_new_tokens)
-    root = Path(settings.results_dir)
+    root = expanded(settings.results_dir)
     check_writable(root)
     # What judging needs is looked for now, and not when the answers are there.
-    check_judge(job.judge, job.task_name, job.runner.baseline)
+    turns = max(len(one.turns) for one in examples)
+    check_judge(job.judge, job.task_name, job.runner.baseline, turns)
     check_entailment(task)
     run = RunFolder(root, identity.run_id(job, conditions, task, examples, calibration))
     return _Plan(task, examples, calibration, method, max_new_tokens, conditions, run)
@@ -158,6 +160,7 @@ class Execution:
         self.job, self.stop = job, stop
         self.task, self.examples, self.run = task, examples, run = plan.task, plan.examples, plan.run
         conditions, settings = plan.conditions, job.settings
+        say_left_out(task.skipped)
         say(f"Loading {job.model.name} (what is converted, compiled and measured once may take a minute)")
         # By its own name: what `auto` means may change with the threads.
         dtype, content = conditions["dtype"], conditions["model"]["revision"]
@@ -176,6 +179,7 @@ class Execution:
         beside = [self.model.stack.layer_name, products.beside_transformers]
         self._hf_conditions_id = identity.digest({**conditions, "engine": beside})
         self._conditions = conditions
+        self._file = task.load() if job.task.source == "file" else ()
         self.decoding = Decoding(
             model=self.model,
             sampler=settings.sampler,
@@ -317,6 +321,7 @@ class Execution:
             **dataclasses.asdict(job.settings),
             "conditions_id": self.conditions_id,
             "prompt_moment": None if self._moment is None else self._moment.isoformat(),
+            "skipped_records": self.task.skipped,
         }
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
@@ -348,11 +353,12 @@ class Execution:
             "limit": job.settings.limit,
             "engine_layer": stack.layer_name,
             "engine_product": stack.products.name,
-            "conditions": identity.remaining(self._conditions, self._moment),
+            "conditions": identity.remaining(self._conditions, self._moment, self._file),
             "baseline": job.runner.baseline,
             "code_revision": code_revision(),
             "quality_metric": self.task.quality_metric,
             "hallucination_metric": self.task.hallucination_metric,
+            "skipped_records": len(self.task.skipped),
             "nominal_skip": method.nominal_skip,
             "solved_parameter": None if method.solves is None else method.solves.name,
         }

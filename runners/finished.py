@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.places import same
 from runners.judging import judge_run
 from runners.rescore import rescore
 from runners.reuse import stored_config
@@ -49,7 +50,7 @@ def scoring_to_redo(run: RunFolder, job: Job) -> dict[str, Any] | None:
     """The scoring options of a job if a finished run was scored by others, or by them in part, else None."""
     stored = stored_config(run).get("task", {})
     asked = {name: getattr(job.task, name) for name in job.task.SCORING}
-    differs = any(stored.get(name) != value for name, value in asked.items())
+    differs = any(not same(stored.get(name), value) for name, value in asked.items())
     return asked if differs or run.is_half_rescored() else None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from models.dtypes import resolve_dtype
-from models.loading import devices_of, resolve_device
+from models.loading import devices_of, model_place, resolve_device
 from runners.resources import device_name
 from runners.settings import Job
 from tasks.base import Example, Task
@@ -26,15 +26,16 @@ def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str,
     device = resolve_device(settings.device)
     return {
         "model": {
-            "path": job.model.path,
+            "path": model_place(job.model),
             "revision": revision,
             "remote_code": job.model.trust_remote_code,
             **({"template": job.model.chat_template_kwargs} if job.model.chat_template_kwargs else {}),
         },
         "task": {
-            name: value
+            # Where a file lies says nothing of what is in it, and what is in it enters by the examples.
+            name: None if name in job.task.FILES else value
             for name, value in dataclasses.asdict(job.task).items()
-            if name not in job.task.SCORING
+            if name not in (*job.task.SCORING, *job.task.READING)
         },
         # Without what is not said, so that an option that is new does not rename every run.
         "engine": {key: value for key, value in dataclasses.asdict(job.engine).items() if value is not None},
@@ -56,14 +57,24 @@ def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str,
 _NAMED = ("model", "engine", "dtype", "device", "threads", "batch_size", "max_new_tokens", "seed")
 
 
-def remaining(conditions: dict[str, Any], moment: datetime | None) -> str:
-    """Eight letters for those of the `conditions` that no other column of a result has, and for the moment
-    that the prompts name, if they do."""
+def remaining(conditions: dict[str, Any], moment: datetime | None, file: Sequence[Example]) -> str:
+    """Eight letters for those of the `conditions` that no other column of a result has.
+
+    Parameters
+    ----------
+    conditions
+    moment
+        Which the prompts name, if they do.
+    file
+        Every example of the file that the task reads, of which a result has the name alone.
+    """
     rest = {name: value for name, value in conditions.items() if name not in _NAMED}
     if template := conditions["model"].get("template"):
         rest["template"] = template
     if moment is not None:
         rest["moment"] = moment.isoformat()
+    if file:
+        rest["file"] = [[one.example_id, one.source_sha256] for one in file]
     return digest(rest)[:8]
 
 

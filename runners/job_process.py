@@ -13,6 +13,7 @@ from types import FrameType
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from models.places import expanded
 from runners.configure import job_from
 from runners.errors import RunError
 from runners.execute import execute
@@ -66,7 +67,7 @@ def _job(arguments: Sequence[str]) -> tuple[Study, int]:
     usage = "job needs a study and the number of a job: python run.py job results/.sweep/<study> <n>"
     if len(arguments) != 2 or not arguments[1].isdecimal():
         raise RunError(usage)
-    study, number = Study(Path(arguments[0])), int(arguments[1])
+    study, number = Study(expanded(arguments[0])), int(arguments[1])
     if number not in study.numbers:
         raise RunError(f"{study.folder} has no job {number}: it has {len(study.jobs)}")
     return study, number

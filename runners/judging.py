@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from models.places import canonical
 from runners.bars import Bar
 from runners.errors import RunError
 from runners.identity import digest
@@ -45,19 +46,19 @@ class Question:
     asked: Asked | None
 
 
-def check_judge(config: JudgeConfig, task: str, baseline: str | None) -> None:
+def check_judge(config: JudgeConfig, task: str, baseline: str | None, turns: int) -> None:
     """Refuse a judge that could not do its work, before there is anything to judge.
 
     Raises
     ------
     RunError, DataError
-        The task is not judged, there is nothing to compare with, or the judge's prompts, client or key are
-        not there.
+        The task is not judged, a conversation has too many turns, there is nothing to compare with, or the
+        judge's prompts, client or key are not there.
     """
     if config.name == "none":
         return
     _check_run(config, task, baseline)
-    PromptBook(config.prompts)
+    PromptBook(config.prompts).check_turns(turns)
     if config.name == "openai":
         endpoint(config)
 
@@ -106,6 +107,8 @@ def judge_run(
         that were given are kept, and not asked for again.
     """
     run = finished_run(path)
+    if config.name == "hf":
+        config = replace(config, model=canonical(str(config.model)))
     book = PromptBook(config.prompts)
     with run.lock():
         rows, metrics = run.read_rows(), run.read_metrics()

@@ -1,5 +1,6 @@
 """From a command line to finished runs: one combination in this process, several as a study."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from models.places import expanded
 from runners.configure import build, job_from
 from runners.errors import RunError
 from runners.execute import Finished, execute, finished_before
@@ -19,6 +21,7 @@ from runners.search import Search, SearchConfig
 from runners.settings import Job
 from runners.storage import finished_run
 from runners.study import Study
+from runners.typed import as_typed
 from runners.user_errors import USER_ERRORS, not_composed, one_line
 
 
@@ -72,7 +75,7 @@ class _Place:
         launcher: Launcher = build(LAUNCHERS[name], _options(told.launcher), "hydra.launcher.")
         devices = frozenset(str(one.config.get("device")) for one in composed)
         spread = any(OmegaConf.select(one.config, "engine.device_map") for one in composed)
-        return cls(Path(told.sweep.dir), launcher, Wanted(devices, spread))
+        return cls(expanded(told.sweep.dir), launcher, Wanted(devices, spread))
 
     def run(self, study: Study, numbers: Sequence[int], program: Path) -> None:
         """Run jobs of a study there."""
@@ -114,6 +117,10 @@ def launch(conf: Path, program: Path) -> Report:
         words: Any = OmegaConf.to_container(told.overrides.task, resolve=False)
         composed.append(_Composed(words, config))
 
+    # Hydra makes the folder of a study before anybody else sees its name.
+    OmegaConf.register_new_resolver("expanded", lambda path: str(expanded(str(path))), replace=True)
+    # Hydra reads the command line by itself.
+    sys.argv[1:] = as_typed(sys.argv[1:])
     # Nothing is run from within Hydra, which adds lines of its own to every error.
     try:
         take()
@@ -181,7 +188,7 @@ def status_command(arguments: Sequence[str]) -> Report:
     """`run.py status <study>`: the table of what is finished, and how every job stands."""
     if len(arguments) != 1:
         raise RunError("status needs the folder of a study: python run.py status results/.sweep/<study>")
-    return report_of(Study(Path(arguments[0])))
+    return report_of(Study(expanded(arguments[0])))
 
 
 def report_of(study: Study) -> Report:

@@ -5,7 +5,7 @@ import sys
 import time
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from models.notices import ModelNotice
@@ -21,6 +21,16 @@ def say(text: str) -> None:
         if not sys.stderr.isatty():
             line = time.strftime("[%H:%M:%S] ") + line
         print(line, file=sys.stderr, flush=True)
+
+
+def say_left_out(skipped: Sequence[str], shown: int = 3) -> None:
+    """Say which records were left out and why, in a line, if there are any."""
+    if not skipped:
+        return
+    more = f"; and {len(skipped) - shown} more, named in config.yaml" if len(skipped) > shown else ""
+    records = "record" if len(skipped) == 1 else "records"
+    first = "; ".join(skipped[:shown])
+    say(f"Left out {len(skipped)} {records} (task.on_bad_record=skip): {first}{more}")
 
 
 def printable(text: str) -> str:

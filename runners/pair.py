@@ -168,8 +168,8 @@ def _check_numbers(logprobs: Sequence[float | None], example_ids: Sequence[str])
     for logprob, example_id in zip(logprobs, example_ids, strict=True):
         if logprob is not None and math.isnan(logprob):
             raise RunError(
-                f"example {example_id}: the full model's logits are no numbers; try dtype=float32 or "
-                "dtype=bfloat16, and check the weights"
+                f"example {example_id}: the full model's logits are no numbers; dtype=float16 overflows "
+                "where float32 and bfloat16 do not, else check the weights"
             )
 
 

@@ -114,10 +114,12 @@ def prepared(
         return dataclasses.asdict(solve(method, measure, len(prompts), seen))
 
     found = cached({**key, "what": "solution"}, solution, lambda stored: Solution(**stored))
-    if found.steps < _LEAST_STEPS and len(prompts) == job.runner.calibration_prompts:
+    more = len(task.calibration()) - len(prompts)
+    # Where all there are were used, no more can be asked for.
+    if found.steps < _LEAST_STEPS and more:
         raise RunError(
-            f"target_skip was solved on only {found.steps} decode steps, fewer than {_LEAST_STEPS}; "
-            "raise runner.calibration_prompts"
+            f"target_skip was solved on only {found.steps} decode steps, fewer than {_LEAST_STEPS}; raise "
+            f"runner.calibration_prompts (there are {len(prompts) + more})"
         )
     return with_value(method, found.value), found
 

@@ -150,7 +150,10 @@ class PromptEncoder:
             return Prompt(prompt, self._model.ids_of(prompt, special=True), False)
         text = self._template.render(prompt)
         if text is None:
-            raise RunError("the model has no chat template; use a few-shot prompt (task.prompt=fewshot)")
+            raise RunError(
+                "the model has no chat template; choose a model that has one (an instruct model), or "
+                "task=factoidqa with task.prompt=fewshot, which needs none"
+            )
         # The template has written every special token itself.
         return Prompt(text, self._model.ids_of(text, special=False), False)
 

@@ -1,7 +1,7 @@
 """New scores and metrics from stored outputs, without the model that said them."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,27 +55,6 @@ def rescore(path: Path, options: Mapping[str, Any] | None = None) -> dict[str, A
             # Last: it says which scoring the scores are of.
             run.write_text("config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     return metrics
-
-
-def options_of(arguments: Iterable[str]) -> dict[str, Any]:
-    """Options of the task from a command line's `task.<option>=<value>`.
-
-    Raises
-    ------
-    RunError
-        Something else is among them.
-    """
-    options = {}
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if not key.startswith("task."):
-            raise RunError(f"rescore takes folders and task.<option>=<value>, not {argument}")
-        try:
-            options[key.removeprefix("task.")] = yaml.safe_load(value)
-        # ValueError: a date that there is not, or a number of thousands of digits.
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise RunError(f"{argument} cannot be read: {str(error).splitlines()[0]}") from error
-    return options
 
 
 def _task(stored: Mapping[str, Any], options: Mapping[str, Any]) -> Task:

@@ -171,6 +171,6 @@ def full_columns(root: Path, conditions_id: str, asked: Mapping[str, Asked]) -> 
         raise RunError(
             f"runner.baseline=reuse found no finished run of the full model under {root} with the same "
             "model, task, sampling, dtype, batch, threads and engine that covers these examples; first run "
-            "the same command with method=full runner.baseline=none"
+            "method=full runner.baseline=none with them (without method.*, runner.replay and judge)"
         )
     return {key: {name: row[own] for own, name in _COLUMNS.items()} for key, row in found.rows.items()}

@@ -134,6 +134,8 @@ METRICS = _schema(
     (TEXT, "engine_product"),
     # Of the tokens of all answers, those before an answer; answers that the length limit left without one.
     (FLOAT, "thought_share full_thought_share cut_off_rate full_cut_off_rate"),
+    # Records of the source that could not be read and were left out; `config.yaml` names them.
+    (INT, "skipped_records"),
 )
 
 # A judge's verdicts, in `judgements-<judge>.parquet`.

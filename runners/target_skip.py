@@ -107,7 +107,10 @@ class Skip:
                 total += answered.work["ffn_total"]
         layers = len(self._decoding.model.stack.layers)
         if total == 0:
-            raise RunError("target_skip cannot be solved: no calibration answer has a decode step")
+            raise RunError(
+                "target_skip cannot be solved: no calibration answer has a decode step; "
+                "raise max_new_tokens if it is 1, or set the parameter itself"
+            )
         return self.share(run.double() / total), total // layers
 
     def profile(self, method: Method) -> Profile:
@@ -208,7 +211,7 @@ def solve(method: Method, measure: Skip, prompts: int, profile: Profile | None =
             raise RunError(
                 f"target_skip={target} is out of reach: {solves.name} reaches a realised skip "
                 f"({method.params.target_unit}) of {min(skips):.2f} to {max(skips):.2f} here, warm-up "
-                "included; ask for one within, or widen the layers that may be skipped"
+                "included; ask for one within"
             )
         # The search was led astray, or the parameter has no setting between two that straddle the target.
         _search(on_all, target, solves.rises, _COARSE)

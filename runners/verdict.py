@@ -10,7 +10,11 @@ Record = Mapping[str, Any]
 
 def sentences(record: Record) -> list[str]:
     """Return what a metrics record says about quality and speed against the full model, one sentence each."""
-    disturbed = [*_halved(record.get("halved_batches")), *_beside(record.get("jobs_at_once"))]
+    disturbed = [
+        *_halved(record.get("halved_batches")),
+        *_beside(record.get("jobs_at_once")),
+        *_skipped(record.get("skipped_records")),
+    ]
     if record.get("baseline") == "none":
         return [
             "There is no full model to compare with (runner.baseline=none).",
@@ -54,6 +58,13 @@ def _cut_off(record: Record) -> list[str]:
         f"Up to {share:.0%} of the answers were cut off within their thoughts, before they began: raise "
         "max_new_tokens, or let the model think less (model.chat_template_kwargs)."
     ]
+
+
+def _skipped(records: int | None) -> list[str]:
+    if not records:
+        return []
+    counted = f"{records} records" if records > 1 else "1 record"
+    return [f"{counted} of the data could not be read and {'were' if records > 1 else 'was'} left out."]
 
 
 def _quality(record: Record) -> str:

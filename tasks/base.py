@@ -12,6 +12,7 @@ from typing import ClassVar
 from tasks.config import TaskConfig
 from tasks.scoring.entailment import Entailment
 from tasks.sources import splits
+from tasks.sources.faults import STRICT, Faults
 from tasks.sources.record import Record
 
 DATA_FOLDER = Path(__file__).parent / "data"
@@ -199,14 +200,20 @@ class Task(ABC):
     def _examples(self) -> splits.Splits[Example]:
         return splits.read(self.config, DATA_FOLDER, self.examples_from)
 
+    @property
+    def skipped(self) -> list[str]:
+        """Where and why records of the source were left out (`task.on_bad_record=skip`)."""
+        return list(self._examples.skipped)
+
     @abstractmethod
-    def examples_from(self, records: Sequence[Record]) -> list[Example]:
-        """Turn the records of one source, in order, into examples.
+    def examples_from(self, records: Sequence[Record], faults: Faults = STRICT) -> list[Example]:
+        """Turn the records of one source, in order, into examples; `tasks.sources.identifiers.with_ids` does
+        that record by record.
 
         Raises
         ------
         DataError
-            If a record is malformed or an id repeats.
+            If a record is malformed or an id repeats, and `faults` does not put up with it.
         """
 
     @abstractmethod

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, TypeVar
 
 from tasks.errors import DataError
 
+# What fits every column.
+_MOST = 2**31 - 1
 SOURCES = ("embedded", "file", "hub")
 
 ConfigT = TypeVar("ConfigT", bound="TaskConfig")
@@ -34,6 +36,9 @@ class TaskConfig:
     calibration_path
         A file of questions that are used to tune methods and never scored. Without it, a fifth of a file or
         hub data set, chosen by a hash of the question, is set aside for that.
+    on_bad_record
+        `skip`: a record of a file or hub data set that cannot be read is left out, counted and named; a
+        source of which too many cannot is refused all the same. `error`: the first one is an error.
     max_new_tokens
         Longest answer, in tokens.
 
@@ -41,6 +46,10 @@ class TaskConfig:
     ----------
     SCORING
         Options that change scores and no answer, so that stored answers can be scored again with others.
+    READING
+        Options of how examples are read, which count by the examples that there are.
+    FILES
+        Options that name a file of examples.
 
     Raises
     ------
@@ -49,6 +58,8 @@ class TaskConfig:
     """
 
     SCORING: ClassVar[tuple[str, ...]] = ()
+    READING: ClassVar[tuple[str, ...]] = ("on_bad_record",)
+    FILES: ClassVar[tuple[str, ...]] = ("path", "calibration_path")
 
     name: str
     source: str = "embedded"
@@ -59,11 +70,13 @@ class TaskConfig:
     split: str | None = None
     revision: str | None = None
     calibration_path: str | None = None
+    on_bad_record: str = "skip"
     max_new_tokens: int = 128
 
     def __post_init__(self) -> None:
         _check_types(self)
         check_choice("source", self.source, SOURCES)
+        check_choice("on_bad_record", self.on_bad_record, ("skip", "error"))
         check_at_least("max_new_tokens", self.max_new_tokens, 1)
         if self.source == "file" and not self.path:
             raise DataError("task.source=file needs task.path, the file to read")
@@ -88,9 +101,11 @@ def check_choice(option: str, value: str, choices: Iterable[str]) -> None:
 
 
 def check_at_least(option: str, value: int, least: int) -> None:
-    """Raise DataError if `value` is below `least`."""
+    """Raise DataError if `value` is below `least`, or above all that can be counted."""
     if value < least:
         raise DataError(f"task.{option} is {value}; it must be at least {least}")
+    if value > _MOST:
+        raise DataError(f"task.{option} is {value}; it must be at most {_MOST}")
 
 
 def build_config(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
@@ -123,4 +138,5 @@ def _check_types(config: TaskConfig) -> None:
         # bool is a subclass of int, but `shots: true` is a mistake.
         if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
             names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
-            raise DataError(f"task.{field.name} is {value!r}; it must be {names}")
+            quotes = "; quote it" if str in allowed else ""
+            raise DataError(f"task.{field.name} is {value!r}; it must be {names}{quotes}")

@@ -17,6 +17,7 @@ from tasks.errors import DataError
 from tasks.scoring import containment, text
 from tasks.scoring.abstention import abstains
 from tasks.scoring.collapse import collapse_scores, has_collapsed
+from tasks.sources.faults import STRICT, Faults
 from tasks.sources.qa_formats import FORMATS, examples_from
 from tasks.sources.record import Record
 
@@ -95,9 +96,10 @@ class FactoidQA(Task):
         shown = {shot.example_id for shot in self._shots}
         return [example for example in super().calibration() if example.example_id not in shown]
 
-    def examples_from(self, records: Sequence[Record]) -> list[Example]:
+    def examples_from(self, records: Sequence[Record], faults: Faults = STRICT) -> list[Example]:
         """Read records of any of the question-answer formats."""
-        return examples_from(records, self.config.format if self.config.source != "embedded" else "jsonl")
+        layout = self.config.format if self.config.source != "embedded" else "jsonl"
+        return examples_from(records, layout, faults)
 
     def prompt(self, example: Example, turn: int, answers: Sequence[str]) -> list[Message] | str:
         """Return the chat messages or the few-shot text for a question; there is one turn, number 0."""

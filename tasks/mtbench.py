@@ -1,4 +1,4 @@
-"""MT-Bench: open conversations of two turns, in eight categories.
+"""MT-Bench: open conversations, in its own set of two turns and in eight categories.
 
 Zheng et al., "Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena", NeurIPS 2023; the questions of the
 paper are FastChat's `question.jsonl`. There is no right answer to compare with. Without a judge, quality is
@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 from tasks.base import Answer, Example, Message, Score, Task
 from tasks.config import TaskConfig, check_choice
+from tasks.errors import DataError
+from tasks.judges.prompts import NEEDS_REFERENCE
 from tasks.scoring.collapse import collapse_scores, has_collapsed
 from tasks.scoring.finders import check_names, finder
 from tasks.scoring.rouge import agreement
 from tasks.scoring.support import unsupported
+from tasks.sources.faults import STRICT, Faults
 from tasks.sources.identifiers import with_ids
 from tasks.sources.record import Record
 
@@ -74,17 +77,14 @@ class MTBench(Task):
         """`agreement`."""
         return "agreement"
 
-    def examples_from(self, records: Sequence[Record]) -> list[Example]:
+    def examples_from(self, records: Sequence[Record], faults: Faults = STRICT) -> list[Example]:
         """Read {question_id, category, turns}, with a `reference` a turn where there is one."""
-        return with_ids([self._example(record) for record in records], records)
+        return with_ids(records, self._example, faults)
 
     def _example(self, record: Record) -> Example:
         turns = record.texts("turns", repeats=True)
-        if len(turns) > 2:
-            raise record.error("turns", f"has {len(turns)} turns; MT-Bench has one or two")
         category = record.text("category")
-        # FastChat has references for one of two turns here and there.
-        references = record.texts_or_gaps("reference")
+        references = _references(record, needed=category in NEEDS_REFERENCE)
         own = self.config.temperatures == "category"
         return Example(
             record.identifier("question_id") or record.identifier("id") or "",
@@ -125,6 +125,19 @@ class MTBench(Task):
             ),
         }
         return Score(scores["agreement"], None, collapsed, scores)
+
+
+def _references(record: Record, needed: bool) -> tuple[str, ...]:
+    """The reference of each turn; empty where there is none, as FastChat has it here and there.
+
+    Answers are not scored against them: where no judge reads them, one of another shape is none.
+    """
+    try:
+        return record.texts_or_gaps("reference")
+    except DataError:
+        if needed:
+            raise
+        return ()
 
 
 def shared_prefix(ids: Sequence[int], other: Sequence[int]) -> float:

@@ -6,6 +6,7 @@ it. Articles of different length strain a method differently, so the category of
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tasks.base import Answer, Example, Message, Score, Task
 from tasks.config import TaskConfig, check_choice
@@ -15,6 +16,7 @@ from tasks.scoring.entailment import entailed
 from tasks.scoring.finders import check_names, finder
 from tasks.scoring.rouge import best_rouge
 from tasks.scoring.support import unsupported
+from tasks.sources.faults import STRICT, Faults
 from tasks.sources.identifiers import with_ids
 from tasks.sources.record import Record
 
@@ -76,9 +78,9 @@ class Summarization(Task):
     def entailment_model(self) -> str | None:
         return self.config.nli
 
-    def examples_from(self, records: Sequence[Record]) -> list[Example]:
+    def examples_from(self, records: Sequence[Record], faults: Faults = STRICT) -> list[Example]:
         """Read {article, highlights} (CNN/DailyMail) or {document, summary} (XSum)."""
-        return with_ids([_example(record, self.config.format) for record in records], records)
+        return with_ids(records, partial(_example, layout=self.config.format), faults)
 
     def prompt(self, example: Example, turn: int, answers: Sequence[str]) -> list[Message] | str:
         """Return the instruction and the article as one message; there is one turn, number 0."""

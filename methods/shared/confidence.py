@@ -10,7 +10,8 @@ from models.numerics import cosine
 from models.stack import Stack
 
 DECAYS = ("calm", "free", "none")
-CONFIDENCES = ("softmax", "saturation")
+# The least that each can be: a difference of probabilities, a cosine.
+CONFIDENCES = {"softmax": 0.0, "saturation": -1.0}
 
 
 def decayed(threshold: float, decay: str, tau: float, index: int, horizon: int) -> float:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from methods.shared.ranges import one_of
 
+# Every token of a draft, or of what is scored again, has room in the cache.
+MOST_DRAFTED = 1024
+
 
 @dataclass(frozen=True, kw_only=True)
 class DraftingParams:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from methods.shared.errors import MethodError
+from methods.shared.ranges import at_least
 from methods.shared.target import TargetParams
 
 
@@ -21,8 +22,7 @@ class DroppedLayers(TargetParams):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.layers is not None and self.layers < 0:
-            raise MethodError(f"layers={self.layers} is out of range: it must be 0 or more, or null")
+        at_least(self, 0, "layers")
 
     def count(self, depth: int) -> int:
         """Layers dropped from a model of `depth` layers."""

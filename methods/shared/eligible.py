@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from methods.shared.errors import MethodError
+from methods.shared.ranges import MOST
 from methods.shared.target import TargetParams
 
 
@@ -29,14 +30,14 @@ class EligibleFFNs(TargetParams):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.warmup_tokens != "auto" and (
-            isinstance(self.warmup_tokens, str) or not self.warmup_tokens >= 0
+            isinstance(self.warmup_tokens, str) or not 0 <= self.warmup_tokens <= MOST
         ):
             raise MethodError(
                 f"warmup_tokens={self.warmup_tokens} is out of range: it must be auto, 0 or more"
             )
         for name in ("cold_start", "cold_end"):
             value = getattr(self, name)
-            if not value >= 0 or (isinstance(value, float) and value > 1):
+            if not 0 <= value <= (1 if isinstance(value, float) else MOST):
                 raise MethodError(
                     f"{name}={value} is out of range: it must be a layer (int, 0 or more) "
                     "or a share of the depth (float in [0, 1])"

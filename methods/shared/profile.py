@@ -98,7 +98,7 @@ def full_steps(full: Method, batches: Iterable[Batch]) -> Iterator[tuple[Batch, 
     if not steps:
         raise MethodError(
             "the calibration prompts yielded no decode step: every answer ended with its first token; "
-            "raise max_new_tokens or give other calibration prompts"
+            "raise max_new_tokens if it is 1, or take a file of other prompts (task.source=file)"
         )
 
 

@@ -8,6 +8,9 @@ from tasks.errors import DataError
 
 OPENAI = "https://api.openai.com/v1"
 MOST_AT_ONCE = 256
+_MOST_RETRIES = 1000
+# A day.
+_LONGEST_S = 86_400
 MODES = ("single", "pairwise", "both")
 # No key looks like that: those of the well-known services have small letters in them.
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
@@ -66,21 +69,24 @@ class JudgeConfig:
             raise DataError(f"judge.name={self.name} is unknown; choose none, openai, hf")
         if self.mode not in MODES:
             raise DataError(f"judge.mode={self.mode} is unknown; choose {', '.join(MODES)}")
-        for option, least in (("max_tokens", 1), ("concurrency", 1), ("retries", 0)):
-            if getattr(self, option) < least:
-                raise DataError(f"judge.{option}={getattr(self, option)} is out of range: at least {least}")
-        if self.concurrency > MOST_AT_ONCE:
+        for option, least, most in (
+            ("max_tokens", 1, 2**31 - 1),
+            ("concurrency", 1, MOST_AT_ONCE),
+            ("retries", 0, _MOST_RETRIES),
+        ):
+            value = getattr(self, option)
+            if not least <= value <= most:
+                raise DataError(f"judge.{option}={value} is out of range: from {least} to {most}")
+        if not 0 < self.timeout_s <= _LONGEST_S:
             raise DataError(
-                f"judge.concurrency={self.concurrency} is out of range: at most {MOST_AT_ONCE} at a time"
+                f"judge.timeout_s={self.timeout_s} is out of range: above 0 and at most {_LONGEST_S}"
             )
-        if not self.timeout_s > 0:
-            raise DataError(f"judge.timeout_s={self.timeout_s} is out of range: it must be above 0")
         if not 0 <= self.temperature <= 2:
             raise DataError(f"judge.temperature={self.temperature} is out of range: it must lie in [0, 2]")
         for option in ("price_in", "price_out"):
             price = getattr(self, option)
-            if price is not None and not price >= 0:
-                raise DataError(f"judge.{option}={price} is out of range: it must be 0 or more")
+            if price is not None and not 0 <= price < float("inf"):
+                raise DataError(f"judge.{option}={price} is out of range: it must be 0 or more, and finite")
         if self.name != "none" and not self.model:
             raise DataError(f"judge={self.name} needs judge.model, the judge's model")
         if self.key_env is not None and not _VARIABLE.fullmatch(self.key_env):

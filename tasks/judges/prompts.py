@@ -25,6 +25,8 @@ _RUBRICS = {
     "reasoning": "; a right result from wrong steps loses points",
     "math": "; a right result from wrong steps loses points",
 }
+# A third turn would be graded by prompts that show the first two alone.
+MOST_TURNS = 2
 _FIELD = re.compile(r"\{(\w+)\}")
 _EXPECTED = re.compile(r"\[\[\w+\]\]")
 
@@ -70,6 +72,14 @@ class PromptBook:
         self._file = file
         self.sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
 
+    def check_turns(self, most: int) -> None:
+        """Raise a `DataError` if conversations have more turns than the prompts speak of."""
+        if most > MOST_TURNS:
+            raise DataError(
+                f"{self._file}: judges' prompts are for conversations of at most {MOST_TURNS} turns, and one "
+                f"has {most}; leave the longer ones out, or do without a judge"
+            )
+
     def single(
         self, task: str, category: str | None, turns: Sequence[Turn], references: Sequence[str]
     ) -> Asked:
@@ -109,6 +119,7 @@ class PromptBook:
     ) -> str:
         if task == "summarization":
             return summary
+        self.check_turns(len(turns))
         there = len(references) >= len(turns) and all(references[: len(turns)])
         beside = category in NEEDS_REFERENCE and there
         version = "math-v1" if beside else ("v1" if kind == "single" else "v2")

@@ -1,23 +1,42 @@
 """Reads JSON Lines and JSON documents into records."""
 
+import codecs
 import json
+from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import DataError
+from tasks.sources.faults import STRICT, Faults
 from tasks.sources.record import Record
 
 # Keys under which published JSON documents keep their list of records: TriviaQA's and FreebaseQA's.
 _LIST_KEYS = ("Data", "Questions")
+# What other files begin with.
+_KINDS = {
+    b"\x1f\x8b": "compressed by gzip, unpack it first (gunzip)",
+    b"PK\x03\x04": "a zip archive, unpack it first",
+    b"BZh": "compressed by bzip2, unpack it first",
+    b"\xfd7zXZ": "compressed by xz, unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd, unpack it first",
+    b"PAR1": "a Parquet file, write its rows as JSON Lines first (pandas: to_json(lines=True))",
+}
 
 
-def read_records(path: Path) -> list[Record]:
+def read_records(path: Path, faults: Faults = STRICT) -> list[Record]:
     """Read a UTF-8 file of JSON Lines, or a JSON document that is or holds a list of records.
+
+    Parameters
+    ----------
+    path
+    faults
+        What becomes of a line or an item that is no object, or of a line that is not JSON.
 
     Raises
     ------
     DataError
-        If the file is missing, unreadable, not UTF-8, not JSON, empty, or holds anything but objects.
+        If the file is missing, unreadable, empty, of another kind, or holds what is not put up with.
     """
     text = _read_text(path)
     if not text.strip():
@@ -26,9 +45,14 @@ def read_records(path: Path) -> list[Record]:
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     document = _document(path, text, lines)
     if document is None:
-        return [_record(_parse(path, line, number), f"{path}, line {number}") for number, line in lines]
-    items = _items(path, document)
-    return [_record(item, f"{path}, item {index}") for index, item in enumerate(items)]
+        made = [
+            faults.read(partial(_record_of_line, path, line, number, f"{path}, line {number}"))
+            for number, line in lines
+        ]
+    else:
+        items = enumerate(_items(path, document))
+        made = [faults.read(partial(_record, item, f"{path}, item {index}")) for index, item in items]
+    return [record for record in made if record is not None]
 
 
 def _read_text(path: Path) -> str:
@@ -37,13 +61,19 @@ def _read_text(path: Path) -> str:
             raise DataError(f"{path}: there is no such file")
         if path.is_dir():
             raise DataError(f"{path}: this is a folder; a file is expected")
-        # utf-8-sig: some editors put a byte-order mark first, which JSON does not allow.
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: the file is not UTF-8 ({error.reason})") from error
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    for start, kind in _KINDS.items():
+        if content.startswith(start):
+            raise DataError(f"{path}: this is {kind}; JSON Lines or a JSON document is expected")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding, errors = "utf-16", "replace"
+    else:
+        # Some editors put a byte-order mark first, which JSON does not allow. What is not UTF-8 is told by
+        # the line that it is in.
+        encoding, errors = "utf-8-sig", "surrogateescape"
+    return content.decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _document(path: Path, text: str, lines: list[tuple[int, str]]) -> Any:
@@ -56,7 +86,8 @@ def _document(path: Path, text: str, lines: list[tuple[int, str]]) -> Any:
     except DataError:
         # A later line that is an object on its own shows JSON Lines whose first line is broken.
         later = (_parsed_or_none(path, line) for _, line in lines[1:])
-        if not text.lstrip().startswith("[") and any(isinstance(value, dict) for value in later):
+        whole = first is not None or not text.lstrip().startswith("[")
+        if whole and any(isinstance(value, dict) for value in later):
             return None
         raise
 
@@ -84,18 +115,62 @@ def _parsed_or_none(path: Path, text: str) -> Any:
 
 def _parse(path: Path, text: str, first_line: int) -> Any:
     try:
-        return json.loads(text)
+        text.encode()
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+    except UnicodeEncodeError as error:
+        line = first_line + text.count("\n", 0, error.start)
+        raise DataError(f"{path}, line {line}: the file is not UTF-8; save it as UTF-8") from None
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise DataError(
-            f"{path}, line {line}: not valid JSON ({error.msg} at column {error.colno})"
+            f"{path}, line {line}: not valid JSON ({_why(error)} at column {error.colno}){_instead(text)}"
         ) from error
     except (ValueError, RecursionError) as error:
         # Valid, but beyond Python's limits: numbers of thousands of digits, very deep nesting.
         raise DataError(f"{path}, line {first_line}: JSON that cannot be read ({error})") from error
 
 
+class _Twice(dict[str, Any]):
+    """An object that has a key twice."""
+
+    key = ""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) == len(pairs):
+        return values
+    twice = _Twice(values)
+    twice.key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+    return twice
+
+
+def _constant(name: str) -> float | None:
+    # What a table without a value becomes.
+    return None if name == "NaN" else float(name)
+
+
+def _why(error: json.JSONDecodeError) -> str:
+    before, after = error.doc[: error.pos].rstrip(), error.doc[error.pos :].lstrip()
+    if before.endswith(",") and after[:1] in ("]", "}"):
+        return "a comma before the closing bracket"
+    if error.msg == "Extra data":
+        return "a second value, where one object a line is expected,"
+    return error.msg
+
+
+def _instead(text: str) -> str:
+    """What else is expected of a text that does not even begin like JSON."""
+    return "" if text.lstrip()[:1] in "[{" else "; JSON Lines or a JSON document is expected, no CSV or YAML"
+
+
+def _record_of_line(path: Path, line: str, number: int, where: str) -> Record:
+    return _record(_parse(path, line, number), where)
+
+
 def _record(value: Any, where: str) -> Record:
     if not isinstance(value, dict):
         raise DataError(f"{where}: a JSON object is expected, not {type(value).__name__}")
+    if isinstance(value, _Twice):
+        raise DataError(f"{where}: field {value.key!r} is there twice")
     return Record(value, where)

@@ -1,7 +1,8 @@
 """Question-answer records of public data sets, turned into examples.
 
 `jsonl`
-    question, answers (a list); optional id, category. Also stanfordnlp/web_questions on the hub.
+    question, answers (a list, or SQuAD's {text: a list}); optional id, category. Also
+    stanfordnlp/web_questions on the hub.
 `nq_open`
     question, answer (a list): NQ-open as JSON Lines (google-research-datasets/natural-questions) or on the
     hub.
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 
 from tasks.base import Example
 from tasks.errors import DataError
+from tasks.sources.faults import STRICT, Faults
 from tasks.sources.identifiers import with_ids
 from tasks.sources.record import Record
 
@@ -30,7 +32,7 @@ _ACCEPTED = (
 )
 
 
-def examples_from(records: Sequence[Record], format_name: str) -> list[Example]:
+def examples_from(records: Sequence[Record], format_name: str, faults: Faults = STRICT) -> list[Example]:
     """Turn the records of one source into examples.
 
     Parameters
@@ -38,7 +40,9 @@ def examples_from(records: Sequence[Record], format_name: str) -> list[Example]:
     records
         All records of the source, in order; at least one.
     format_name
-        A key of `FORMATS`, or `auto`: decided by the fields of the first record.
+        A key of `FORMATS`, or `auto`: decided by the fields of the first record that is put up with.
+    faults
+        What becomes of records that cannot be read.
 
     Returns
     -------
@@ -50,19 +54,31 @@ def examples_from(records: Sequence[Record], format_name: str) -> list[Example]:
     DataError
         If a record is malformed, or two records share an id.
     """
-    parse = FORMATS[_detect(records[0]) if format_name == "auto" else format_name]
-    examples: list[Example] = []
-    kept: list[Record] = []
+    if format_name == "auto":
+        format_name = _layout(records, faults)
+    parse = FORMATS[format_name]
     asked: dict[str, str] = {}
-    for record in records:
+
+    def new(record: Record) -> Example | None:
         example = parse(record)
         if parse is _triviaqa and example.example_id and asked.get(example.example_id) == example.question:
             # TriviaQA's rc configuration lists a question once for the web and once for Wikipedia.
-            continue
+            return None
         asked[example.example_id] = example.question
-        examples.append(example)
-        kept.append(record)
-    return with_ids(examples, kept)
+        return example
+
+    return with_ids(records, new, faults)
+
+
+def _layout(records: Sequence[Record], faults: Faults) -> str:
+    """The layout of the first record that has one; those before it are told of where they are read."""
+    for record in records:
+        try:
+            return _detect(record)
+        except DataError:
+            if faults is STRICT:
+                raise
+    return _detect(records[0])
 
 
 def _detect(record: Record) -> str:
@@ -89,8 +105,15 @@ def _jsonl(record: Record) -> Example:
         record.identifier("id") or "",
         record.optional_text("category"),
         record.text("question"),
-        record.texts("answers"),
+        _answers(record),
     )
+
+
+def _answers(record: Record) -> tuple[str, ...]:
+    # SQuAD has its answers beside their places in the text.
+    if isinstance(record.values.get("answers"), dict):
+        return record.child("answers").texts("text")
+    return record.texts("answers")
 
 
 def _nq_open(record: Record) -> Example:

@@ -45,16 +45,18 @@ class Record:
 
     def texts_or_gaps(self, field: str) -> tuple[str, ...]:
         """Return a list of strings in order; absent, null and empty ones are empty strings, and an absent
-        list is an empty one."""
+        list is an empty one. Where one is a list of strings, they are its lines."""
         if self.values.get(field) is None:
             return ()
         items = self.values[field]
         if not isinstance(items, list):
             raise self.error(field, f"is {_shown(items)}; a list of strings is expected")
-        return tuple(
-            self._checked_text(f"{field}[{index}]", item) if item not in (None, "") else ""
-            for index, item in enumerate(items)
-        )
+        return tuple(self._lines(f"{field}[{index}]", item) for index, item in enumerate(items))
+
+    def _lines(self, field: str, value: Any) -> str:
+        if isinstance(value, list):
+            return "\n".join(self._lines(f"{field}[{index}]", item) for index, item in enumerate(value))
+        return "" if value in (None, "") else self._checked_text(field, value)
 
     def identifier(self, field: str) -> str | None:
         """Return an id (a string, or an integer as text), or None where the field is absent or null."""

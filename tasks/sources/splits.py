@@ -4,12 +4,14 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from tasks.config import TaskConfig
 from tasks.errors import DataError
 from tasks.scoring.text import words
+from tasks.sources.faults import STRICT, Faults, LeftOut
 from tasks.sources.files import read_records
 from tasks.sources.hub import read_hub
 from tasks.sources.record import Record
@@ -27,11 +29,13 @@ ExampleT = TypeVar("ExampleT", bound=_HasQuestion)
 
 @dataclass(frozen=True)
 class Splits(Generic[ExampleT]):
-    """The examples of one source: those that are scored, and those that never are."""
+    """The examples of one source: those that are scored, and those that never are; and why records of it were
+    left out."""
 
     label: str
     scored: list[ExampleT]
     calibration: list[ExampleT]
+    skipped: Sequence[str] = ()
 
     def calibration_or_error(self) -> list[ExampleT]:
         """Return the calibration examples; DataError if there are none."""
@@ -63,7 +67,9 @@ def held_out(question: str) -> bool:
 
 
 def read(
-    config: TaskConfig, data_folder: Path, examples_from: Callable[[Sequence[Record]], list[ExampleT]]
+    config: TaskConfig,
+    data_folder: Path,
+    examples_from: Callable[[Sequence[Record], Faults], list[ExampleT]],
 ) -> Splits[ExampleT]:
     """Read the source that `config` names.
 
@@ -84,25 +90,36 @@ def read(
     """
     name = label(config)
     if config.source == "embedded":
-        scored = examples_from(read_records(data_folder / f"{config.name}.jsonl"))
-        calibration = examples_from(read_records(data_folder / f"{config.name}_calibration.jsonl"))
+        scored = examples_from(read_records(data_folder / f"{config.name}.jsonl"), STRICT)
+        calibration = examples_from(read_records(data_folder / f"{config.name}_calibration.jsonl"), STRICT)
         return Splits(name, scored, calibration)
-    examples = examples_from(_outside_records(config, name))
+
+    def read_all(records: Callable[[Faults], list[Record]]) -> tuple[list[ExampleT], Sequence[str]]:
+        faults = LeftOut() if config.on_bad_record == "skip" else STRICT
+        there = records(faults)
+        found = examples_from(there, faults) if there else []
+        faults.check(len(found))
+        return found, faults.found
+
+    examples, skipped = read_all(partial(_outside_records, config, name))
     if config.calibration_path:
-        calibration = examples_from(read_records(Path(os.path.expanduser(config.calibration_path))))
+        path = Path(os.path.expanduser(config.calibration_path))
+        calibration, also = read_all(partial(read_records, path))
         _check_disjoint(examples, calibration, config.calibration_path)
-        return Splits(name, examples, calibration)
+        return Splits(name, examples, calibration, [*skipped, *also])
     scored = [example for example in examples if not held_out(example.question)]
     if not scored:
+        left_out = f" ({len(skipped)} records could not be read; the first: {skipped[0]})" if skipped else ""
         raise DataError(
-            f"{name}: nothing left to score after a fifth went to calibration; set task.calibration_path"
+            f"{name}: nothing left to score after a fifth went to calibration{left_out}; "
+            "set task.calibration_path"
         )
-    return Splits(name, scored, [example for example in examples if held_out(example.question)])
+    return Splits(name, scored, [example for example in examples if held_out(example.question)], skipped)
 
 
-def _outside_records(config: TaskConfig, name: str) -> list[Record]:
+def _outside_records(config: TaskConfig, name: str, faults: Faults) -> list[Record]:
     if config.source == "file":
-        return read_records(Path(os.path.expanduser(str(config.path))))
+        return read_records(Path(os.path.expanduser(str(config.path))), faults)
     return read_hub(name, str(config.dataset), config.dataset_config, str(config.split), config.revision)
 
 

@@ -52,11 +52,11 @@ TABLE: dict[str, Row] = {
     "full": Row(off=[{}], unlike_full=False),
     "hf_generate": Row(refused=[("cache", "quick")], unlike_full=False),
     "ffnskip": Row(
-        off=[{"threshold": None, "target_skip": None}, {"threshold": 1.5, "warmup_tokens": 0}],
+        off=[{"threshold": None, "target_skip": None}, {"threshold": -1, "warmup_tokens": 1000}],
         on=[{**_COLD, "threshold": Quantile(0.6)}, {**_COLD, "threshold": Quantile(0.4), "skip_span": 1}],
         refused=[
             *_ELIGIBLE,
-            *(("threshold", NAN), ("skip_span", 0), ("skip_span", -3)),
+            *(("threshold", NAN), ("threshold", -3), ("threshold", 1.5), ("skip_span", 0), ("skip_span", -3)),
             *(("similarity", "cosine"), ("batch_policy", "any")),
         ],
     ),

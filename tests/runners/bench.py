@@ -15,6 +15,7 @@ from runners.execute import Finished, execute
 from runners.pair import Pair
 from runners.settings import Job
 from runners.storage import RunFolder
+from runners.typed import as_typed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def composed(*overrides: str) -> Job:
     """The checked job of a command line; composing takes longer than a short run on a tiny model."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return job_from(compose("config", list(overrides)))
+        return job_from(compose("config", as_typed(overrides)))
 
 
 class Bench:

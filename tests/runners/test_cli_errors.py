@@ -101,7 +101,24 @@ RANGES = [
     ("task.prompt=poem", "task.prompt is 'poem'; it must be one of chat, fewshot"),
     ("task.source=moon", "task.source is 'moon'; it must be one of embedded, file, hub"),
     ("task.path=x.jsonl", "task.path is read only with task.source=file"),
-    ("method=ffnskip method.threshold=nan", "threshold=nan is not a number"),
+    ("method=ffnskip method.threshold=nan", "threshold=nan is out of range: it must lie in [-1, 1]"),
+    ("method=ffnskip method.threshold=-3", "threshold=-3.0 is out of range: it must lie in [-1, 1]"),
+    ("method=early_exit method.threshold=-1", "threshold=-1.0 is out of range: it must be 0 or more"),
+    ("method=early_exit method.tau=inf", "tau=inf is out of range: it must be at most 2147483647"),
+    ("method=swift method.max_draft=9999999", "max_draft=9999999 is out of range: it must be at most 1024"),
+    ("method=swift method.widths=[0,1,1,1]", "widths=[0, 1, 1, 1] is out of range: each must lie in [1, 64]"),
+    ("method=ffnskip method.warmup_tokens=true", "method.warmup_tokens=True has the wrong type"),
+    ("method=ffnskip method.cold_start=true", "method.cold_start=True has the wrong type"),
+    ("method=static_ffn method.count=true", "method.count=True has the wrong type"),
+    ("task.max_new_tokens=99999999999", "task.max_new_tokens is 99999999999; it must be at most"),
+    ("task.shots=-1", "task.shots is -1; it must be at least 0"),
+    ("judge.retries=99999999", "judge.retries=99999999 is out of range: from 0 to 1000"),
+    ("judge.timeout_s=inf", "judge.timeout_s=inf is out of range: above 0 and at most 86400"),
+    ("judge.price_in=inf", "judge.price_in=inf is out of range: it must be 0 or more, and finite"),
+    ("judge.temperature=nan", "judge.temperature=nan is out of range"),
+    ("top_k=-5", "top_k=-5 is out of range"),
+    ("top_p=nan", "top_p=nan is out of range"),
+    ("runner.replay_examples=-1", "runner.replay_examples=-1 is out of range"),
     ("method=ffnskip method.skip_span=0", "skip_span=0 is out of range"),
     ("method=ffnskip method.similarity=l2", "similarity=l2 is unknown; choose residual, raw"),
     ("method=ffnskip method.target_skip=1", "target_skip=1.0 is out of range"),
@@ -189,7 +206,8 @@ def test_model_without_a_path(refused):
 def test_broken_data_file(refused, bench, tmp_path, lines, said):
     path = tmp_path / "questions.jsonl"
     path.write_text("\n".join(lines))
-    assert said in refused(*bench.overrides("task.source=file", f"task.path={path}"))
+    strict = "task.on_bad_record=error"
+    assert said in refused(*bench.overrides("task.source=file", f"task.path={path}", strict))
 
 
 def test_unsupported_family(refused, bench, tmp_path):
@@ -269,7 +287,16 @@ def test_target_out_of_reach(refused, bench):
 
 def test_calibration_too_small_to_trust(refused, bench):
     line = refused(*bench.overrides("method=random_ffn", "runner.calibration_prompts=2"))
-    assert "decode steps" in line and "raise runner.calibration_prompts" in line
+    assert "decode steps" in line and "raise runner.calibration_prompts (there are " in line
+
+
+def test_no_more_calibration_prompts_are_asked_for_than_there_are(bench, tmp_path):
+    for name in ("scored", "calibration"):
+        rows = [{"question": f"What is {name} {n}?", "answers": ["x"]} for n in range(3)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    where = ("task.source=file", f"task.path={tmp_path}/scored.jsonl")
+    other = (f"task.calibration_path={tmp_path}/calibration.jsonl", "runner.calibration_prompts=3")
+    assert bench.run("method=random_ffn", "method.target_skip=0.1", *where, *other).fresh
 
 
 class TestRescore:

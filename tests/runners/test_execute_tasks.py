@@ -131,7 +131,7 @@ def test_legacy_scoring_sees_the_prompt(bench, tmp_path):
         ("task.scorin=contains", "task.scorin may change the answers"),
         ("task.scoring=fair", "task.scoring is 'fair'; it must be one of contains, legacy_leaky"),
         ("seed=3", "rescore takes folders and task.<option>=<value>, not seed=3"),
-        ("task.scoring=[", "task.scoring=[ cannot be read"),
+        ("task.scoring=[", "task.scoring is '['; it must be one of"),
     ],
 )
 def test_what_rescore_refuses(bench, command, argument, said):
@@ -183,7 +183,6 @@ def test_calibration_decodes_at_the_temperatures_of_the_task(bench, talks, monke
         return run(self, method, prompts, keys, temperature, **more)
 
     monkeypatch.setattr(Decoding, "run", noting)
-    with pytest.raises(RunError, match=r"decode steps|reach"):
-        bench.run(*talks, "method=random_ffn", "method.target_skip=0.2", "runner.calibration_prompts=16")
+    bench.run(*talks, "method=random_ffn", "method.target_skip=0.2", "runner.calibration_prompts=16")
     solving = [temperature for name, temperature in seen if name.startswith("c")]
     assert {0.0, 0.1, 0.7} == set(solving)

@@ -163,6 +163,16 @@ def _all(finished, name):
     return pq.read_table(path).to_pylist()
 
 
+def test_a_judge_that_thinks_first(talks):
+    metrics = judge_run(talks.folder, CONFIG, Judge(lambda *_: "<think>[[2]]? [[9]]?</think>Rating: [[7]]"))
+    assert metrics["judge_score"] == 7 and metrics["judge_unparsed"] == 0
+
+
+def test_a_judge_that_never_stops_thinking(talks):
+    metrics = judge_run(talks.folder, CONFIG, Judge(lambda *_: "<think>Perhaps [[2]]"))
+    assert metrics["judge_score"] is None and metrics["judge_unparsed"] == 32
+
+
 def test_what_cannot_be_read_is_counted(talks):
     judge = Judge(lambda text, number: "Seven, I think." if "Say math" in text else "[[7]]")
     metrics = judge_run(talks.folder, CONFIG, judge)

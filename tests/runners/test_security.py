@@ -206,7 +206,8 @@ def test_control_characters_of_an_answer_stay_off_the_screen(bench, monkeypatch,
 def test_control_characters_in_data_stay_out_of_errors(bench, command, tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_text('{"question": "a\\u001b[2J", "answers": ["b"], "id": "q\\u001b[31m\\u202e"}\n' * 2)
-    status, _, err = command(*bench.overrides("task.source=file", f"task.path={path}"))
+    strict = "task.on_bad_record=error"
+    status, _, err = command(*bench.overrides("task.source=file", f"task.path={path}", strict))
     assert status == 2 and err[:-1].isprintable()
 
 

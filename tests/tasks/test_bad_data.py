@@ -15,7 +15,8 @@ GOOD = {"question": "Capital of France?", "answers": ["Paris"]}
 
 def load_error(path: str | Path, **options: Any) -> str:
     """Return the message of the error that loading a file causes."""
-    task = registry.create("factoidqa", {"source": "file", "path": str(path), **options})
+    strict = {"source": "file", "path": str(path), "on_bad_record": "error"}
+    task = registry.create("factoidqa", {**strict, **options})
     with pytest.raises(DataError) as caught:
         task.load()
     message = str(caught.value)
@@ -107,7 +108,17 @@ def test_broken_json_names_the_line(tmp_path: Path, text: str, line: str) -> Non
         (b'{"question": "a"}', "'answers' is missing"),
         (b'{"question": "a", "answers": [' + b"1" * 5000 + b"]}", "cannot be read"),
         (b"[" * 100_000, "cannot be read"),
-        (b"PK\x03\x04\xff\xfe", "not UTF-8"),
+        (b"PK\x03\x04\xff\xfe", "this is a zip archive, unpack it first"),
+        (b"\x1f\x8b\x08", "this is compressed by gzip, unpack it first (gunzip)"),
+        (b"PAR1\x15", "this is a Parquet file, write its rows as JSON Lines first"),
+        (b"\xff\xfe{\0", "not valid JSON"),
+        (b"question,answer\nWhy?,x\n", "JSON Lines or a JSON document is expected, no CSV or YAML"),
+        (b"- question: a\n  answers: [b]\n", "no CSV or YAML"),
+        (b'[{"question": "a", "answers": ["b"]},]', "a comma before the closing bracket"),
+        (b'{"question": "a", "answers": ["b"],}', "a comma before the closing bracket"),
+        (b'{"question": "a", "answers": ["b"]} {"question": "c"}', "a second value, where one object a line"),
+        (b'{"question": "a", "question": "b", "answers": ["c"]}', "line 1: field 'question' is there twice"),
+        (b'{"question": "a", "answers": [Infinity]}', "'answers[0]' is inf; a string is expected"),
     ],
 )
 def test_a_file_that_is_something_else(tmp_path: Path, content: bytes, problem: str) -> None:
@@ -187,7 +198,7 @@ def test_an_unreadable_file_is_named(
     def refuse(*_: Any, **__: Any) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     assert "Permission denied" in load_error(path)
 
 

@@ -68,7 +68,7 @@ def test_hub_faults_name_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
     good = {"question": "a", "answers": ["b"]}
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: [good, {"question": "a", "answers": []}])
     with pytest.raises(DataError, match=r"hub:a/b:x, row 1: field 'answers' is an empty list"):
-        make_hub_task(split="x").load()
+        make_hub_task(split="x", on_bad_record="error").load()
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: [])
     with pytest.raises(DataError, match=r"hub:a/b:x: the split is empty"):
         make_hub_task(split="x").load()

@@ -123,14 +123,39 @@ def test_the_later_turns_are_part_of_the_source(write_jsonl: Any) -> None:
         ({**GOOD, "turns": ["a", ""]}, "'turns[1]' is empty"),
         ({**GOOD, "turns": "a"}, "a list of strings is expected"),
         ({"question_id": 1, "turns": ["a"]}, "'category' is missing"),
-        ({**GOOD, "question_id": 2, "reference": ["a", 3]}, "'reference[1]'"),
-        ({**GOOD, "question_id": 2, "reference": "a"}, "a list of strings is expected"),
-        ({**GOOD, "question_id": 2, "turns": ["a", "b", "c"]}, "has 3 turns"),
+        ({**GOOD, "question_id": 2, "category": "math", "reference": ["a", 3]}, "'reference[1]'"),
+        ({**GOOD, "question_id": 2, "category": "math", "reference": [["a", {}]]}, "'reference[0][1]'"),
+        ({**GOOD, "question_id": 2, "category": "coding", "reference": "a"}, "a list of strings is expected"),
         (GOOD, "is '81' again"),
     ],
 )
 def test_bad_data(write_jsonl: Any, bad: dict[str, Any], said: str) -> None:
     path = Path(write_jsonl(GOOD, bad))
     with pytest.raises(DataError, match="line 2") as error:
-        registry.create("mtbench", {"source": "file", "path": str(path)}).load()
+        registry.create("mtbench", {"source": "file", "path": str(path), "on_bad_record": "error"}).load()
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_references_of_other_shapes(write_jsonl: Any) -> None:
+    """Lists of lists are lines; what is none is one only where a judge would read it."""
+    shapes = [[["a", "b"]], ["a", ["b", ["c"]]], "a", {"x": 1}, [3], [["a", None]]]
+    rows = [
+        {**GOOD, "question_id": n, "turns": [f"{n}"], "reference": shape} for n, shape in enumerate(shapes)
+    ]
+    path = write_jsonl(*rows)
+    task = registry.create("mtbench", {"source": "file", "path": path, "on_bad_record": "error"})
+    found = {one.example_id: one.references for one in task._examples.scored + task._examples.calibration}
+    assert found == {"0": ("a\nb",), "1": ("a", "b\nc"), "2": (), "3": (), "4": (), "5": ("a\n",)}
+
+
+def test_any_number_of_turns(write_jsonl: Any) -> None:
+    turns = [f"Say {number}." for number in range(5)]
+    rows = [
+        {**GOOD, "question_id": n, "turns": [f"{n}!", *turns[: n % 5]], "category": "qa"} for n in range(20)
+    ]
+    task = registry.create("mtbench", {"source": "file", "path": write_jsonl(*rows)})
+    for one in task.load():
+        assert len(one.turns) == int(one.example_id) % 5 + 1
+        last = len(one.turns) - 1
+        shown = task.prompt(one, last, ["fine"] * last)
+        assert [message["content"] for message in shown[::2]] == list(one.turns)

@@ -97,7 +97,7 @@ def test_xsum_and_cnn(write_jsonl: Any) -> None:
 )
 def test_bad_data(write_jsonl: Any, bad: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match="line 2") as error:
-        load(Path(write_jsonl(GOOD, bad)))
+        load(Path(write_jsonl(GOOD, bad)), on_bad_record="error")
     assert said in str(error.value) and "\n" not in str(error.value)
 
 

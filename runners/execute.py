@@ -147,12 +147,12 @@ def finished_before(job: Job) -> Path | None:
     """
     run = _plan(job).run
     done = run.is_done() and not job.settings.force and not is_promised(run.path)
-    return run.path if done and job.judge.name == "none" and _to_rescore(run, job) is None else None
+    return run.path if done and job.judge.name == "none" and to_rescore(run, job) is None else None
 
 
 def _finished(run: RunFolder, job: Job) -> Finished:
     """A run that needs no decoding; it is scored again if other scoring is asked for."""
-    asked = _to_rescore(run, job)
+    asked = to_rescore(run, job)
     metrics = run.read_metrics() if asked is None else rescore(run.path, asked)
     to = Destination.of(job.logger)
     # Somebody else's run can be read all the same.
@@ -164,7 +164,7 @@ def _finished(run: RunFolder, job: Job) -> Finished:
     return _judged(Finished(metrics, run.path, fresh=False), job)
 
 
-def _to_rescore(run: RunFolder, job: Job) -> dict[str, Any] | None:
+def to_rescore(run: RunFolder, job: Job) -> dict[str, Any] | None:
     """The scoring options of a job if a finished run was scored by others, or by them in part, else None."""
     stored = stored_config(run).get("task", {})
     asked = {name: getattr(job.task, name) for name in job.task.SCORING}

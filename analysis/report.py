@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.breakdown import category_text, category_values, score_text, score_values
-from analysis.figures import FIGURE_COLUMNS, FIGURES, draw_all
+from analysis.figures import FIGURE_COLUMNS, FIGURES, KINDS, draw_all
 from analysis.figures.points import with_new_hallucination_limits
 from analysis.frames import (
     AnalysisError,
@@ -94,7 +94,7 @@ def _remove_others(out: Path, written: Iterable[Path]) -> None:
     """What an earlier report of other runs has left under the names of this one."""
     kept = set(written)
     for path in out.iterdir():
-        drawn = path.suffix in (".svg", ".png") and path.name.startswith(FIGURES)
+        drawn = path.suffix in KINDS and path.name.startswith(FIGURES)
         if (drawn or path.name in TABLES) and path not in kept:
             path.unlink()
 

@@ -358,6 +358,7 @@ class Execution:
             "method": job.method_name,
             "method_params": self.pair.params_json,
             "lossless": method.lossless,
+            "drawn": method.drawn,
             "untrained_ablation": method.trained_in_paper,
             "kv_policy": method.kv_policy,
             "batch_policy": method.batch_policy,

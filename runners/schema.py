@@ -129,6 +129,8 @@ METRICS = _schema(
     (TEXT, "conditions"),
     # How weights meet one vector: kernel, linear (torch's library), both, or transposed.
     (TEXT, "engine_product"),
+    # The method's colour and marker in figures.
+    (TEXT, "drawn"),
 )
 
 # A judge's verdicts, in `judgements-<judge>.parquet`.

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.breakdown import category_text, category_values, score_text, score_values
+from analysis.chosen import Choice
 from analysis.figures import FIGURE_COLUMNS, FIGURES, KINDS, draw_all
 from analysis.figures.points import with_new_hallucination_limits
 from analysis.frames import (
@@ -23,6 +24,7 @@ from analysis.notes import notes
 from analysis.page import SAMPLE_COLUMNS, gather, write_page
 from analysis.tables import Setting, comparison, comparison_values, markdown, run_names, settings, table
 
+EVERYTHING = Choice()
 # What the report reads of the answers.
 COLUMNS = sorted(
     {
@@ -56,8 +58,8 @@ class Report:
     files: tuple[Path, ...]
 
 
-def write_report(root: Path, out: Path) -> Report:
-    """Write tables, figures and the page of all finished runs of a results folder.
+def write_report(root: Path, out: Path, choice: Choice = EVERYTHING) -> Report:
+    """Write tables, figures and the page of the finished runs of a results folder, or of some of them.
 
     Raises
     ------
@@ -68,12 +70,14 @@ def write_report(root: Path, out: Path) -> Report:
     if metrics.empty:
         begun = f"; begun and not ended: {', '.join(run.name for run in unfinished)}" if unfinished else ""
         raise AnalysisError(f"{root} holds no finished run{begun}")
+    count, metrics = len(metrics), choice.of(metrics)
     samples = load_samples(root, COLUMNS)
+    samples = samples[samples["run_id"].isin(metrics["run_id"])]
     found = with_new_hallucination_limits(settings(metrics), samples)
     try:
         out.mkdir(parents=True, exist_ok=True)
         figures, remarks = draw_all(found, samples, out)
-        said = [*notes(found, unfinished, half_rescored_runs(root)), *remarks]
+        said = [*choice.note(count), *notes(found, unfinished, half_rescored_runs(root)), *remarks]
         text = "".join(f"- {note}\n" for note in said) + ("\n" if said else "") + markdown(found)
         files = {"tables.md": text, "metrics.csv": metrics.to_csv(index=False), **_comparisons(found)}
         files |= _breakdown("categories", found, lambda names: category_values(samples, names), category_text)

@@ -142,7 +142,9 @@ def _group(title: str, records: list[Record]) -> Record:
 
 
 def _about(root: Path, runs: list[Record], records: list[Record]) -> Record:
-    environments = [_environment(run) for run in finished_runs(root)]
+    shown = {one["run_id"] for one in runs}
+    folders = finished_runs(root)
+    environments = [_environment(run) for run in folders if run.name in shown or len(folders) == len(runs)]
     days = _distinct(str(one["utc"])[:10] for one in environments if one.get("utc"))
     processors = [
         name for one in environments for name in (one.get("devices") or [one.get("cpu")] if one else [])

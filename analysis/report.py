@@ -21,6 +21,7 @@ from analysis.frames import (
 from analysis.grades import grades_markdown
 from analysis.latex import latex
 from analysis.notes import notes
+from analysis.own_metrics import flat, own_metrics_markdown, with_own_metrics
 from analysis.page import SAMPLE_COLUMNS, gather, write_page
 from analysis.tables import Setting, comparison, comparison_values, markdown, run_names, settings, table
 
@@ -73,13 +74,14 @@ def write_report(root: Path, out: Path, choice: Choice = EVERYTHING) -> Report:
     count, metrics = len(metrics), choice.of(metrics)
     samples = load_samples(root, COLUMNS)
     samples = samples[samples["run_id"].isin(metrics["run_id"])]
-    found = with_new_hallucination_limits(settings(metrics), samples)
+    found = with_own_metrics(with_new_hallucination_limits(settings(metrics), samples))
     try:
         out.mkdir(parents=True, exist_ok=True)
         figures, remarks = draw_all(found, samples, out)
         said = [*choice.note(count), *notes(found, unfinished, half_rescored_runs(root)), *remarks]
         text = "".join(f"- {note}\n" for note in said) + ("\n" if said else "") + markdown(found)
-        files = {"tables.md": text, "metrics.csv": metrics.to_csv(index=False), **_comparisons(found)}
+        text += own_metrics_markdown(found)
+        files = {"tables.md": text, "metrics.csv": flat(metrics).to_csv(index=False), **_comparisons(found)}
         files |= _breakdown("categories", found, lambda names: category_values(samples, names), category_text)
         files |= _breakdown("scores", found, lambda names: score_values(samples, names), score_text)
         files["grades.md"] = _grades(load_judgements(root), found)

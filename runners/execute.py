@@ -33,7 +33,7 @@ from runners.prepare import calibration_examples, prepared
 from runners.progress import Progress, answered
 from runners.prompts import PromptEncoder, batches, selection
 from runners.replay import spread
-from runners.rescore import rescore
+from runners.rescore import declared_metrics, rescore
 from runners.reuse import covering_rows, full_columns, stored_config
 from runners.settings import Job
 from runners.speed_metrics import decode_tokens
@@ -359,6 +359,7 @@ class Execution:
             "method_params": self.pair.params_json,
             "lossless": method.lossless,
             "drawn": method.drawn,
+            **declared_metrics(self.task),
             "untrained_ablation": method.trained_in_paper,
             "kv_policy": method.kv_policy,
             "batch_policy": method.batch_policy,

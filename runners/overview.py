@@ -1,4 +1,4 @@
-"""What there is to choose and to set, a line each; read from files, and no part of the engine is."""
+"""What there is to choose and to set, a line each; read from files alone, so that it is there at once."""
 
 import ast
 import re

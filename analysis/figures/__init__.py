@@ -18,7 +18,13 @@ FIGURE_COLUMNS = (
 KINDS = (".svg", ".png", ".pdf")
 # What the names of figures begin with.
 FIGURES = (
-    *("pareto-quality-speedup", "pareto-hallucination-speedup", "pareto-quality-skip", "speed-ideal"),
+    *(
+        "pareto-score-",
+        "pareto-quality-speedup",
+        "pareto-hallucination-speedup",
+        "pareto-quality-skip",
+        "speed-ideal",
+    ),
     *("skip-by-layer", "quality-by-category", "quality-by-length", "exit-layers", "accepted-lengths"),
 )
 

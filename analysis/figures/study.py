@@ -17,6 +17,7 @@ from analysis.figures.points import AGAINST_IDEAL, FRONTS, Plane, points
 from analysis.figures.shares import difference_by, rows_of, shares_of, skipped_by_layer, thirds
 from analysis.figures.style import save
 from analysis.looks import Look, looks
+from analysis.own_metrics import own_planes
 from analysis.tables import UNKNOWN, Record, Setting
 
 # What the panels of one figure share.
@@ -143,6 +144,8 @@ def _figures(
 ) -> Iterator[tuple[str, Build | str]]:
     """Names, and how the figure is made or the reason why there is none."""
     for plane in FRONTS:
+        yield plane.name, _plane(study, plane, drawn_as, planes.fronts)
+    for plane in own_planes([run for runs in study.panels.values() for run in runs]):
         yield plane.name, _plane(study, plane, drawn_as, planes.fronts)
     yield AGAINST_IDEAL.name, _plane(study, AGAINST_IDEAL, drawn_as, planes.against_ideal)
     yield "skip-by-layer", _skip_map(study, samples)

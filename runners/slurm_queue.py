@@ -34,9 +34,9 @@ class NotThereError(RunError):
 
 @dataclass(frozen=True)
 class Clock:
-    """Seconds, and a way to let some pass."""
+    """The time in seconds, and a way to let some pass."""
 
-    now: Callable[[], float] = time.monotonic
+    seconds: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -111,7 +111,7 @@ class Queue:
                 seen.update(states)
                 # SLURM forgets a job some minutes after its end.
                 ended = [number for number in left if states.get(number, "COMPLETED") in _OVER]
-            now = self.clock.now()
+            now = self.clock.seconds()
             gone = {number: gone.get(number, now) for number in ended}
             for number, since in gone.items():
                 if study.status(number).has_ended or now - since >= _STALE_S:

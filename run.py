@@ -15,23 +15,23 @@ python run.py -m +experiment=...                   a study
 python run.py rescore results/<run_id> [...]       new scores from stored outputs
 python run.py judge results/<run_id> judge=openai judge.model=...    grades for stored outputs
 python run.py status results/.sweep/<study>        how the jobs of a study stand
-python run.py --list                               methods, tasks, models and studies"""
+python run.py --list                               methods, tasks, models and studies
+python run.py method=ffnskip --help                its keys, and all others"""
 
 
-def show_names() -> None:
-    """Print what can be composed; studies are chosen by +experiment=..."""
-    for group in ("method", "task", "model", "experiment"):
-        print(f"{group}: {', '.join(sorted(file.stem for file in (CONF / group).glob('*.yaml')))}")
+def shown(arguments: list[str]) -> str | None:
+    """What `--list` and `--help` show, at once: nothing of the engine is imported for it."""
+    if arguments and not {"-h", "--help", "--list"} & set(arguments):
+        return None
+    from runners.overview import keys, names
+
+    if "--list" in arguments:
+        return names(CONF)
+    return USAGE + (f"\n{keys(CONF, arguments)}" if arguments else "")
 
 
 def command(arguments: list[str]) -> tuple[list[str], int]:
     """Do what the command line asks for; return what went wrong, in lines, and the exit status."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE)
-        return [], 0
-    if "--list" in arguments:
-        show_names()
-        return [], 0
     from runners.configure import refuse_secrets
     from runners.notices import printable
     from runners.table import show
@@ -73,6 +73,10 @@ def main() -> None:
     from runners.streams import steady, unwritten
 
     steady()
+    if (text := shown(sys.argv[1:])) is not None:
+        print(text)
+        unwritten()
+        return
     # Bars of libraries (a GGUF conversion) are for somebody who is watching; read when tqdm is imported.
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from analysis.chosen import Choice
 from analysis.frames import AnalysisError
 from analysis.report import write_report
 from runners.notices import printable
@@ -19,6 +20,9 @@ def main(arguments: list[str] | None = None) -> None:
         "report", help="tables and figures of all finished runs in a results folder"
     )
     command.add_argument("results", type=Path)
+    command.add_argument("runs", nargs="*", metavar="run_id", help="of these runs alone")
+    where = "of runs with these values of a metric alone, such as method=ffnskip,full; several must all hold"
+    command.add_argument("--where", action="append", default=[], metavar="METRIC=VALUE[,VALUE]", help=where)
     command.add_argument("--out", type=Path, help="default: <results>/report")
     command.add_argument("--wandb", choices=("offline", "online"), help="the figures also as a W&B run")
     command.add_argument("--project", default=Destination.project, help="of W&B")
@@ -26,9 +30,11 @@ def main(arguments: list[str] | None = None) -> None:
     steady()
     given = parser.parse_args(arguments)
     try:
+        # A shell completes the names of folders.
+        runs = tuple(Path(one).name for one in given.runs)
         results = _expanded(given.results)
         out = _expanded(given.out) if given.out else results / "report"
-        report = write_report(results, out)
+        report = write_report(results, out, Choice(tuple(given.where), runs))
     except AnalysisError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)

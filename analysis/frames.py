@@ -64,7 +64,7 @@ def load_metrics(root: Path | str) -> pd.DataFrame:
                 metrics_record(record)
         raise
     # Whole numbers stay whole where some are missing.
-    return table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    return table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get, maps_as_pydicts="strict")
 
 
 def load_samples(root: Path | str, columns: Sequence[str] | None = None) -> pd.DataFrame:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.breakdown import category_text, category_values, score_text, score_values
-from analysis.figures import FIGURE_COLUMNS, FIGURES, draw_all
+from analysis.chosen import Choice
+from analysis.figures import FIGURE_COLUMNS, FIGURES, KINDS, draw_all
 from analysis.figures.points import with_new_hallucination_limits
 from analysis.frames import (
     AnalysisError,
@@ -20,9 +21,11 @@ from analysis.frames import (
 from analysis.grades import grades_markdown
 from analysis.latex import latex
 from analysis.notes import notes
+from analysis.own_metrics import flat, own_metrics_markdown, with_own_metrics
 from analysis.page import SAMPLE_COLUMNS, gather, write_page
 from analysis.tables import Setting, comparison, comparison_values, markdown, run_names, settings, table
 
+EVERYTHING = Choice()
 # What the report reads of the answers.
 COLUMNS = sorted(
     {
@@ -56,8 +59,8 @@ class Report:
     files: tuple[Path, ...]
 
 
-def write_report(root: Path, out: Path) -> Report:
-    """Write tables, figures and the page of all finished runs of a results folder.
+def write_report(root: Path, out: Path, choice: Choice = EVERYTHING) -> Report:
+    """Write tables, figures and the page of the finished runs of a results folder, or of some of them.
 
     Raises
     ------
@@ -68,14 +71,17 @@ def write_report(root: Path, out: Path) -> Report:
     if metrics.empty:
         begun = f"; begun and not ended: {', '.join(run.name for run in unfinished)}" if unfinished else ""
         raise AnalysisError(f"{root} holds no finished run{begun}")
+    count, metrics = len(metrics), choice.of(metrics)
     samples = load_samples(root, COLUMNS)
-    found = with_new_hallucination_limits(settings(metrics), samples)
+    samples = samples[samples["run_id"].isin(metrics["run_id"])]
+    found = with_own_metrics(with_new_hallucination_limits(settings(metrics), samples))
     try:
         out.mkdir(parents=True, exist_ok=True)
         figures, remarks = draw_all(found, samples, out)
-        said = [*notes(found, unfinished, half_rescored_runs(root)), *remarks]
+        said = [*choice.note(count), *notes(found, unfinished, half_rescored_runs(root)), *remarks]
         text = "".join(f"- {note}\n" for note in said) + ("\n" if said else "") + markdown(found)
-        files = {"tables.md": text, "metrics.csv": metrics.to_csv(index=False), **_comparisons(found)}
+        text += own_metrics_markdown(found)
+        files = {"tables.md": text, "metrics.csv": flat(metrics).to_csv(index=False), **_comparisons(found)}
         files |= _breakdown("categories", found, lambda names: category_values(samples, names), category_text)
         files |= _breakdown("scores", found, lambda names: score_values(samples, names), score_text)
         files["grades.md"] = _grades(load_judgements(root), found)
@@ -94,7 +100,7 @@ def _remove_others(out: Path, written: Iterable[Path]) -> None:
     """What an earlier report of other runs has left under the names of this one."""
     kept = set(written)
     for path in out.iterdir():
-        drawn = path.suffix in (".svg", ".png") and path.name.startswith(FIGURES)
+        drawn = path.suffix in KINDS and path.name.startswith(FIGURES)
         if (drawn or path.name in TABLES) and path not in kept:
             path.unlink()
 

@@ -17,6 +17,7 @@ class DropLastParams(DroppedLayers):
 class DropLast(Method):
     """Static, so the dropped layers' K,V of generated tokens are never read."""
 
+    drawn = "#0072B2 o"
     Params = DropLastParams
     params: DropLastParams
     kv_policy = "nested"

@@ -72,7 +72,7 @@ class EarlyExit(Method):
 
     Params = EarlyExitParams
     params: EarlyExitParams
-    trained_in_paper, batch_policy = True, "gather"
+    trained_in_paper, batch_policy, drawn = True, "gather", "#D55E00 s"
 
     def __init__(self, params: Any = None):
         super().__init__(params)

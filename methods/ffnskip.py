@@ -58,6 +58,7 @@ class FFNSkipParams(EligibleFFNs):
 class FFNSkip(Method):
     """Attention always runs, so no K,V is ever missing; FFNs are skipped by token and row."""
 
+    drawn = "#009E73 ^"
     Params = FFNSkipParams
     params: FFNSkipParams
     # Cosines crowd below 1, so the search is even in the logarithm of their distance from it.

@@ -35,6 +35,7 @@ class HFGenerateParams:
 class HFGenerate(Method):
     """Prefill is split off at the time of its first token, which a stopping criterion sees arrive."""
 
+    drawn = "#CC79A7 D"
     Params = HFGenerateParams
     params: HFGenerateParams
     lossless = True

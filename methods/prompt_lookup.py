@@ -37,6 +37,7 @@ class PromptLookupParams(DraftingParams):
 class PromptLookup(Drafter):
     """Every n-gram is remembered with what followed it first, so a lookup costs nothing that grows."""
 
+    drawn = "#E69F00 v"
     Params = PromptLookupParams
     params: PromptLookupParams
 

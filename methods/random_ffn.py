@@ -36,6 +36,7 @@ class RandomFFNParams(EligibleFFNs):
 class RandomFFN(Method):
     """Every token skips its own random set; the count is exact up to a stochastic rounding."""
 
+    drawn = "#56B4E9 P"
     Params = RandomFFNParams
     params: RandomFFNParams
     solves = Solvable("share", at=lambda share: share, rises=True)

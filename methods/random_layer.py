@@ -36,6 +36,7 @@ class RandomLayer(Method):
     """The count is exact up to a stochastic rounding; a skipped layer gets its own K,V of the state passing
     by."""
 
+    drawn = "#7F7F7F X"
     Params = RandomLayerParams
     params: RandomLayerParams
     solves = Solvable("share", at=lambda share: share, rises=True)

@@ -27,6 +27,7 @@ class ShortGPTParams(DroppedLayers):
 class ShortGPT(Method):
     """Static and chosen once, on calibration prompts and the full model's answers to them."""
 
+    drawn = "#0072B2 <"
     Params = ShortGPTParams
     params: ShortGPTParams
     kv_policy = "nested"

@@ -73,6 +73,7 @@ class SkipDecode(Method):
     The sets are nested: a layer that runs at step i ran at every earlier position, so no K,V is ever missing.
     """
 
+    drawn = "#D55E00 >"
     Params = SkipDecodeParams
     params: SkipDecodeParams
     trained_in_paper = True

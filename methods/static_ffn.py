@@ -38,6 +38,7 @@ class StaticFFNParams(EligibleFFNs):
 class StaticFFN(Method):
     """The set is chosen on calibration prompts and never changes."""
 
+    drawn = "#009E73 p"
     Params = StaticFFNParams
     params: StaticFFNParams
     needs_calibration = True

@@ -80,6 +80,7 @@ class SwiftParams(DraftingParams):
 class Swift(Drafter):
     """Draft with the chosen set, verify, score one more set on what was accepted last."""
 
+    drawn = "#CC79A7 h"
     Params = SwiftParams
     params: SwiftParams
 

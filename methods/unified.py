@@ -59,6 +59,7 @@ def balanced(depth: int, kept: int) -> list[int]:
 class Unified(Method):
     """Static, so the skipped layers' K,V of generated tokens are never read."""
 
+    drawn = "#E69F00 d"
     Params = UnifiedParams
     params: UnifiedParams
     trained_in_paper = True

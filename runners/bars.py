@@ -11,7 +11,7 @@ from tqdm import tqdm
 from runners.notices import say
 
 # Seconds between two lines of a log.
-EVERY_S = 30.0
+EVERY_S = 60.0
 
 
 class Bar(tqdm):  # type: ignore[type-arg]

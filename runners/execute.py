@@ -36,11 +36,14 @@ from runners.prepare import calibration_examples, prepared
 from runners.progress import Progress, answered
 from runners.prompts import PromptEncoder, batches, selection
 from runners.replay import spread
+from runners.rescore import declared_metrics
 from runners.reuse import Asked, changed_prompt, covering_rows, full_columns
 from runners.settings import Job
 from runners.speed_metrics import decode_tokens
 from runners.stopping import StopRequest
 from runners.storage import RunFolder, check_writable
+from runners.wandb_hint import suggest_none
+from runners.wandb_live import Live
 from runners.wandb_logger import Destination, is_promised, log_run, promise
 from runners.warm_up import warm_up
 from tasks import registry as tasks
@@ -270,6 +273,7 @@ class Execution:
         promise(self.run.path, to)
         self.run.finish(rows, metrics)
         log_run(yaml.safe_load(self._config()), metrics, rows, self.run.path, to)
+        suggest_none(to)
         return Finished(metrics, self.run.path, fresh=True)
 
     def _answer(self, done: Collection[str]) -> None:
@@ -279,7 +283,8 @@ class Execution:
         who = f"{self.job.method_name} and the full model" if self.pair.paired else self.job.method_name
         say(f"Answering {len(self.examples) - len(done)} examples with {who}")
         bar = Bar(len(self.examples), "example", initial=len(done), desc=self.job.method_name)
-        with contextlib.closing(bar):
+        live = Live.of(self.job.logger, self.run.path, len(self.examples), len(done))
+        with contextlib.closing(bar), contextlib.closing(live):
             for number, part in enumerate(batches(self.examples, size)):
                 if all(example.example_id in done for example in part):
                     continue
@@ -294,6 +299,7 @@ class Execution:
                 bar.update(len(part))
                 seconds += sum(row["decode_s"] or 0 for row in new)
                 tokens += sum(map(decode_tokens, new))
+                live.update(len(part), tokens / seconds if seconds else None)
                 if seconds:
                     bar.set_postfix_str(f"{tokens / seconds:.1f} tokens/s")
 
@@ -339,6 +345,8 @@ class Execution:
             "method": job.method_name,
             "method_params": self.pair.params_json,
             "lossless": method.lossless,
+            "drawn": method.drawn,
+            **declared_metrics(self.task),
             "untrained_ablation": method.trained_in_paper,
             "kv_policy": method.kv_policy,
             "batch_policy": method.batch_policy,

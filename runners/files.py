@@ -65,6 +65,21 @@ def held(path: Path, busy: str, wait: bool = False) -> Iterator[None]:
         lock.release()
 
 
+def is_held(path: Path) -> bool:
+    """Return whether another process holds a lock file; where nobody can tell, none does."""
+    if not path.exists():
+        return False
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False
+
+
 def write_all(file: RawIOBase, content: bytes) -> None:
     """Write to an unbuffered file, which may take a part at a time, and return when it is on disk."""
     while content:

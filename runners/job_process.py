@@ -1,7 +1,9 @@
 """The jobs of a study, each in a process of its own: that process, and the one that starts them."""
 
 import os
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections import deque
@@ -10,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from models.places import expanded
@@ -18,6 +19,8 @@ from runners.configure import job_from
 from runners.errors import RunError
 from runners.execute import execute
 from runners.notices import say
+from runners.result_line import result_line
+from runners.shared_baseline import composed
 from runners.stopping import Interrupted, StopRequest
 from runners.study import Study
 from runners.user_errors import USER_ERRORS, one_line
@@ -32,35 +35,49 @@ def job_command(arguments: Sequence[str], conf: Path) -> int:
 
     0: finished; 1: failed; `TRY_AGAIN`: stopped by a signal of the scheduler, with what was finished kept.
     Anything that is a bug is told in the status as well, and raised.
+
+    Raises
+    ------
+    RunError
+        There is no such job, or another process is at it, whose status stays.
     """
     study, number = _job(arguments)
     stop = StopRequest()
     stop.listen()
+    with study.at_work(number):
+        return _at_work(study, number, conf, stop)
+
+
+def _at_work(study: Study, number: int, conf: Path, stop: StopRequest) -> int:
     study.tell(number, "running")
+    say(f"Job {number} of {len(study.jobs)} on {socket.gethostname()}: {shlex.join(study.jobs[number - 1])}")
     overrides = study.jobs[number - 1]
     if int(os.environ.get("SLURM_RESTART_COUNT") or 0):
         # Queued again: what it had finished is its own, and `force` has done its work.
         overrides = [*overrides, "force=false"]
     try:
-        with initialize_config_dir(str(conf), version_base="1.3"):
-            config = compose("config", overrides)
+        config = composed(conf, overrides)
         if OmegaConf.select(config, "logger.group") is None:
             OmegaConf.update(config, "logger.group", study.group)
         finished = execute(job_from(config), stop)
     except Interrupted as interrupted:
-        study.tell(number, "interrupted", str(interrupted))
-        return TRY_AGAIN
+        return _ended(study, number, "interrupted", str(interrupted), TRY_AGAIN)
     except KeyboardInterrupt:
-        study.tell(number, "interrupted", "stopped by the keyboard")
-        return _STOPPED_BY_KEYBOARD
+        return _ended(study, number, "interrupted", "stopped by the keyboard", _STOPPED_BY_KEYBOARD)
     except USER_ERRORS as error:
-        study.tell(number, "failed", one_line(error, conf))
-        return 1
+        return _ended(study, number, "failed", one_line(error, conf), 1)
     except BaseException as error:
         study.tell(number, "failed", " ".join(f"{type(error).__name__}: {error}".split()))
         raise
     study.tell(number, "finished" if finished.fresh else "finished before", run=finished.folder)
+    say(result_line(finished.metrics, finished.folder))
     return 0
+
+
+def _ended(study: Study, number: int, state: str, why: str, status: int) -> int:
+    study.tell(number, state, why)
+    say(f"{state.capitalize()}: {why}")
+    return status
 
 
 def _job(arguments: Sequence[str]) -> tuple[Study, int]:
@@ -94,7 +111,14 @@ def run_here(
     KeyboardInterrupt
         The study was asked to stop, by the keyboard or by SIGTERM.
     """
-    jobs = _Jobs(study, numbers, program)
+    free = []
+    for number in numbers:
+        if study.is_at_work(number):
+            say(f"Job {number} of {len(study.jobs)} is at work in another process")
+        else:
+            study.tell(number, "waiting")
+            free.append(number)
+    jobs = _Jobs(study, free, program)
     before = signal.signal(signal.SIGTERM, jobs.stop)
     try:
         with ThreadPoolExecutor(len(places)) as pool:
@@ -144,7 +168,6 @@ class _Jobs:
             return None
 
     def _one(self, number: int, place: Mapping[str, str]) -> None:
-        say(f"Job {number} of {len(self._study.jobs)}: {' '.join(self._study.jobs[number - 1])}")
         process = subprocess.Popen(
             [sys.executable, str(self._program), "job", str(self._study.folder), str(number)],
             stdin=subprocess.DEVNULL,

@@ -19,6 +19,8 @@ from runners.execute import Finished, execute, finished_before
 from runners.launchers import LAUNCHERS, Launcher, Wanted
 from runners.search import Search, SearchConfig
 from runners.settings import Job
+from runners.shared_baseline import Line, with_shared_baselines
+from runners.still_finished import still_finished
 from runners.storage import finished_run
 from runners.study import Study
 from runners.typed import as_typed
@@ -53,7 +55,7 @@ class Report:
 
 @dataclass(frozen=True)
 class _Composed:
-    """One combination as Hydra composed it."""
+    """One combination as Hydra composed it: the words behind `run.py`, and what they amount to."""
 
     overrides: list[str]
     config: DictConfig
@@ -135,16 +137,24 @@ def launch(conf: Path, program: Path) -> Report:
 
 
 def _study(composed: Sequence[_Composed], place: _Place, conf: Path, program: Path) -> Report:
-    jobs = [_checked(one.config, conf) for one in composed]
-    refused = {number: job for number, job in enumerate(jobs, 1) if isinstance(job, str)}
-    if len(refused) == len(jobs):
+    lines = [Line(one.overrides, _checked(one.config, conf)) for one in composed]
+    if place.launcher.shares_baseline:
+        lines = with_shared_baselines(lines, conf)
+        told = sum("runner.baseline=reuse" in line.words for line in lines)
+        if told > sum("runner.baseline=reuse" in one.overrides for one in composed):
+            print(
+                f"{told} jobs share a run of the full model per setting; hydra.launcher.baseline=own lets "
+                "each decode it itself."
+            )
+    refused = {number: line.job for number, line in enumerate(lines, 1) if isinstance(line.job, str)}
+    if len(refused) == len(lines):
         return Report(errors=list(dict.fromkeys(refused.values())), status=2)
-    study = Study.create(place.root, [one.overrides for one in composed])
-    for number, line in refused.items():
-        study.tell(number, "failed", line)
-    ready = {number: job for number, job in enumerate(jobs, 1) if isinstance(job, Job)}
-    if place.launcher.looks_first(place.wanted):
-        ready = {number: job for number, job in ready.items() if not _done(study, number, job, conf)}
+    study = Study.create(place.root, [line.words for line in lines])
+    for number, why in refused.items():
+        study.tell(number, "failed", why)
+    ready = {number: line.job for number, line in enumerate(lines, 1) if isinstance(line.job, Job)}
+    done = _done if place.launcher.looks_first(place.wanted) else _done_elsewhere
+    ready = {number: job for number, job in ready.items() if not done(study, number, job, conf)}
     if ready:
         place.run(study, list(ready), program)
     return report_of(study)
@@ -179,6 +189,14 @@ def _done(study: Study, number: int, job: Job, conf: Path) -> bool:
     except USER_ERRORS as error:
         study.tell(number, "failed", one_line(error, conf))
         return True
+    if folder is not None:
+        study.tell(number, "finished before", run=folder)
+    return folder is not None
+
+
+def _done_elsewhere(study: Study, number: int, job: Job, conf: Path) -> bool:
+    """Whether a job is finished as far as its own status tells: whose device this machine need not have."""
+    folder = still_finished(study.status(number), job)
     if folder is not None:
         study.tell(number, "finished before", run=folder)
     return folder is not None

@@ -12,7 +12,8 @@ import torch
 from runners.errors import RunError
 from runners.job_process import run_here
 from runners.resources import JOBS_AT_ONCE
-from runners.slurm import SlurmConfig, submit, watch
+from runners.slurm import SlurmConfig, send
+from runners.slurm_queue import Queue
 from runners.study import Study
 
 
@@ -42,6 +43,10 @@ class Launcher(Protocol):
     def looks_first(self, wanted: Wanted) -> bool:
         """Whether a finished job is found by this process, so that it needs none of its own."""
 
+    @property
+    def shares_baseline(self) -> bool:
+        """Whether jobs of one setting reuse one run of the full model."""
+
     def run(self, study: Study, numbers: Sequence[int], program: Path, wanted: Wanted) -> None:
         """Run these jobs of a study with `program`, which is `run.py`."""
 
@@ -51,6 +56,7 @@ class Basic:
     """One job after the other on this machine."""
 
     waits: ClassVar[bool] = True
+    shares_baseline: ClassVar[bool] = False
 
     def looks_first(self, wanted: Wanted) -> bool:
         """Yes: jobs run as they would in this process."""
@@ -73,6 +79,7 @@ class Joblib:
 
     n_jobs: int | None = None
     waits: ClassVar[bool] = True
+    shares_baseline: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.n_jobs is not None and self.n_jobs < 1:
@@ -121,18 +128,22 @@ class Slurm(SlurmConfig):
         """As its options say."""
         return self.wait
 
+    @property
+    def shares_baseline(self) -> bool:
+        """As its options say."""
+        return self.baseline == "shared"
+
     def looks_first(self, wanted: Wanted) -> bool:
         """No: a run is one of its device, and that of the nodes is not known here."""
         return False
 
     def run(self, study: Study, numbers: Sequence[int], program: Path, wanted: Wanted) -> None:
         """Leave all jobs to the nodes; with `wait` return when they have ended."""
-        array = submit(study, numbers, self, program)
-        print(f"SLURM array {array}: {len(numbers)} jobs, which go on without this process.")
-        print(f"python run.py status {study.folder}   shows how they stand; scancel {array} ends them.")
+        queue = Queue()
+        arrays = send(study, numbers, self, program, queue)
         sys.stdout.flush()
         if self.wait:
-            watch(study, numbers, array)
+            queue.watch(study, arrays)
 
 
 LAUNCHERS: dict[str, type[Basic] | type[Joblib] | type[Slurm]] = {

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runners.columns import Rows
+from runners.own_metrics import names_of, own_metrics
 from runners.quality_metrics import hallucination, lengths, quality
 from runners.schema import metrics_record
 from runners.speed_metrics import replay, speed, speed_note, work
@@ -47,6 +48,7 @@ def summarise(rows: Rows, facts: Mapping[str, Any], seed: int = 0) -> dict[str, 
         **speed(rows, batch_size, drift, seed),
         **left_out,
         **replayed,
+        **own_metrics(rows, names_of(facts)),
         "speed_note": speed_note(facts.get("method"), lossless, left_out["skip_step_share"]),
     }
     return metrics_record({**facts, **derived})

@@ -48,6 +48,7 @@ def rescore(path: Path, options: Mapping[str, Any] | None = None) -> dict[str, A
         facts = {**run.read_metrics(), "task_version": str(task.version)}
         facts["quality_metric"] = task.quality_metric
         facts["hallucination_metric"] = task.hallucination_metric
+        facts |= declared_metrics(task)
         metrics = summarise(rows, facts, seed=facts["seed"] or 0)
         with run.rescoring():
             run.finish(rows, metrics)
@@ -55,6 +56,12 @@ def rescore(path: Path, options: Mapping[str, Any] | None = None) -> dict[str, A
             # Last: it says which scoring the scores are of.
             run.write_text("config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     return metrics
+
+
+def declared_metrics(task: Task) -> dict[str, Any]:
+    """The facts of a run that say which scores are metrics of its task; the means follow from the rows."""
+    lower = [name for name in task.metrics if name in task.lower_is_better]
+    return {"full_score_means": dict.fromkeys(task.metrics), "lower_is_better": lower or None}
 
 
 def _task(stored: Mapping[str, Any], options: Mapping[str, Any]) -> Task:

@@ -136,6 +136,12 @@ METRICS = _schema(
     (FLOAT, "thought_share full_thought_share cut_off_rate full_cut_off_rate"),
     # Records of the source that could not be read and were left out; `config.yaml` names them.
     (INT, "skipped_records"),
+    # The method's colour and marker in figures.
+    (TEXT, "drawn"),
+    # Means of the scores that the task declares, with limits as <name>_lo and <name>_hi; the full model's;
+    # and those of which less is better.
+    (SCORES, "score_means full_score_means"),
+    (TEXTS, "lower_is_better"),
 )
 
 # A judge's verdicts, in `judgements-<judge>.parquet`.
@@ -276,9 +282,13 @@ def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def sample_rows(table: pa.Table) -> list[dict[str, Any]]:
     """Return a samples table as plain dictionaries; maps become dictionaries."""
-    maps = [field.name for field in SAMPLES if field.type == SCORES]
+    maps = _maps(SAMPLES)
     rows: list[dict[str, Any]] = table.to_pylist()
     return [row | {name: dict(row[name]) for name in maps if row[name] is not None} for row in rows]
+
+
+def _maps(schema: pa.Schema) -> list[str]:
+    return [field.name for field in schema if field.type == SCORES]
 
 
 def metrics_record(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,7 +300,7 @@ def metrics_record(values: Mapping[str, Any]) -> dict[str, Any]:
         A key is no metric, or a value does not fit its field.
     """
     record: dict[str, Any] = metrics_table([values]).to_pylist()[0]
-    return record
+    return record | {name: dict(record[name]) for name in _maps(METRICS) if record[name] is not None}
 
 
 def metrics_table(records: Iterable[Mapping[str, Any]]) -> pa.Table:

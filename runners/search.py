@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import optuna
 
 DIRECTIONS = ("maximize", "minimize")
+# Before the name of a metric that a task declares.
+_OWN = "score_means."
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class SearchConfig:
     Attributes
     ----------
     objectives : list of str
-        Metrics.
+        Metrics; `score_means.<name>` is one that the task declares.
     direction : list of str
         Of each: maximize or minimize.
     n_trials : int
@@ -49,7 +51,8 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         for name in self.objectives:
-            if name not in METRICS.names or METRICS.field(name).type != FLOAT:
+            own = name.startswith(_OWN)
+            if not own and (name not in METRICS.names or METRICS.field(name).type != FLOAT):
                 raise RunError(f"hydra.sweeper.objectives: {name} is no metric that is a number")
         if not self.objectives or len(self.direction) != len(self.objectives):
             raise RunError("hydra.sweeper.direction must name a direction for each objective")
@@ -188,7 +191,8 @@ class Search:
         """The objectives of a job and no state; no values and a failure if it has none."""
         run = self.study.status(number).run
         metrics = finished_run(Path(run)).read_metrics() if run is not None else {}
-        values = [metrics.get(name) for name in self._config.objectives]
+        own = {f"{_OWN}{name}": mean for name, mean in (metrics.get("score_means") or {}).items()}
+        values = [{**metrics, **own}.get(name) for name in self._config.objectives]
         if run is not None and None in values:
             missing = self._config.objectives[values.index(None)]
             self.study.tell(number, "failed", f"the run has no {missing}", Path(run))

@@ -98,16 +98,21 @@ class LoggerConfig:
         W&B's mode: offline, online or disabled.
     project : str
     group : str or None
+    live : bool
+        Show progress, once a minute, while a run goes on: a process beside the one that is timed.
     """
 
     name: str = "wandb"
     mode: str = "offline"
     project: str = "skipbench"
     group: str | None = None
+    live: bool = False
 
     def __post_init__(self) -> None:
         _one_of("logger.name", self.name, ("wandb", "none"))
         _one_of("logger.mode", self.mode, ("offline", "online", "disabled"))
+        if self.live and self.mode != "online":
+            raise RunError("logger.live=true shows progress on W&B's server: it needs logger.mode=online")
 
 
 @dataclass(frozen=True)

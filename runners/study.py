@@ -8,11 +8,12 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runners.errors import RunError
-from runners.files import explained, remove_temporaries, write_text
+from runners.files import explained, held, is_held, remove_temporaries, write_text
 
 # In the order in which they are counted.
 STATES = ("finished", "finished before", "failed", "interrupted", "running", "waiting")
@@ -41,10 +42,15 @@ class Status:
     process: int = 0
     at: str = ""
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more comes of the job as it was started."""
+        return self.state in ("finished", "finished before", "failed")
+
 
 class Study:
     """`<folder>/jobs.txt`, one job a line as the overrides of `run.py`; `<n>.json`, the status of line n
-    (from 1); on a cluster `<n>.log`, all that it printed.
+    (from 1); `<n>.lock`, held by the process that is at it; on a cluster `<n>.log`, all that it printed.
 
     Results do not lie here: a job's run folder is found by what it computes, in whatever study.
     """
@@ -61,15 +67,12 @@ class Study:
 
     @classmethod
     def create(cls, root: Path, jobs: Sequence[Sequence[str]]) -> "Study":
-        """The study of these jobs below a folder: the same one for the same jobs, with every job waiting."""
+        """The study of these jobs below a folder: the same one for the same jobs, which stand as they did."""
         text = _lines(jobs)
         folder = _folder(root, text)
         write_text(folder / "jobs.txt", text)
         remove_temporaries(folder, now=folder / "jobs.txt")
-        study = cls(folder)
-        for number in study.numbers:
-            study.tell(number, "waiting")
-        return study
+        return cls(folder)
 
     @classmethod
     def growing(cls, root: Path, command: Sequence[str]) -> "Study":
@@ -84,10 +87,7 @@ class Study:
         if list(job) not in self.jobs:
             self.jobs.append(list(job))
             write_text(self.folder / "jobs.txt", _lines(self.jobs))
-        number = self.jobs.index(list(job)) + 1
-        # Also one that an earlier command began: how it stood then is no news.
-        self.tell(number, "waiting")
-        return number
+        return self.jobs.index(list(job)) + 1
 
     @property
     def numbers(self) -> range:
@@ -109,9 +109,13 @@ class Study:
     def tell(self, number: int, state: str, reason: str | None = None, run: Path | None = None) -> None:
         """Write the status of a job."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        status = Status(
-            state, reason, None if run is None else str(run), socket.gethostname(), os.getpid(), now
+        self.write(
+            number,
+            Status(state, reason, None if run is None else str(run), socket.gethostname(), os.getpid(), now),
         )
+
+    def write(self, number: int, status: Status) -> None:
+        """Replace the status of a job."""
         write_text(self._path(number), json.dumps(asdict(status), ensure_ascii=False) + "\n")
 
     def status(self, number: int) -> Status:
@@ -126,9 +130,24 @@ class Study:
                 raise RunError(f"{path}: not a status; remove the file") from error
 
     def ended(self, number: int, how: str, state: str = "failed") -> None:
-        """Note that the process of a job is gone: if it has not told how it ended, it failed."""
-        if self.status(number).state in ("running", "waiting"):
+        """Note that a process of a job is gone: if it has not told how it ended, it failed; but not if
+        another is at the job, which then had refused it."""
+        if self.status(number).state in ("running", "waiting") and not self.is_at_work(number):
             self.tell(number, state, how)
+
+    def at_work(self, number: int) -> AbstractContextManager[None]:
+        """Hold a job for this process.
+
+        Raises
+        ------
+        RunError
+            Another process is at it.
+        """
+        return held(self._lock(number), f"job {number} of {self.folder} is at work in another process")
+
+    def is_at_work(self, number: int) -> bool:
+        """Return whether a process is at a job, as far as the file system tells."""
+        return is_held(self._lock(number))
 
     def standing(self) -> "Standing":
         """How all jobs stand now."""
@@ -136,6 +155,9 @@ class Study:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number}.json"
+
+    def _lock(self, number: int) -> Path:
+        return self.folder / f"{number}.lock"
 
 
 def _folder(root: Path, text: str) -> Path:

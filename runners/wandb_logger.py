@@ -232,6 +232,8 @@ def content(
     }
     return {
         "config": dict(config),
+        # W&B takes no longer ones.
+        "tags": [str(metrics[name])[:64] for name in ("method", "task", "model") if metrics.get(name)],
         "summary": _known(metrics),
         "examples": _table(EXAMPLE_COLUMNS, shown),
         "histograms": {name: skipped for name, skipped in histograms.items() if skipped},
@@ -283,15 +285,6 @@ def _told(
 
 def _run_process(message: str, home: Path, timeout_s: float) -> str | None:
     """Run the W&B process; return None if it succeeded, else the reason."""
-    below_home = {
-        "WANDB_DIR": home.parent,  # to which W&B itself appends "wandb"
-        "WANDB_CACHE_DIR": home / "cache",
-        "WANDB_DATA_DIR": home / "data",
-        "WANDB_CONFIG_DIR": home / "config",
-        "WANDB_ARTIFACT_DIR": home / "artifacts",
-    }
-    variables = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}
-    variables |= {name: str(path) for name, path in below_home.items()}
     # Files instead of pipes: a helper that W&B leaves behind could hold a pipe open, and we would wait for
     # it.
     with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+", errors="replace") as errors:
@@ -303,7 +296,7 @@ def _run_process(message: str, home: Path, timeout_s: float) -> str | None:
             stdout=subprocess.DEVNULL,
             stderr=errors,
             cwd=Path(__file__).resolve().parents[1],  # from where the module is importable, installed or not
-            env=variables,
+            env=environment_below(home),
             start_new_session=True,
         )
         try:
@@ -316,6 +309,19 @@ def _run_process(message: str, home: Path, timeout_s: float) -> str | None:
                 process.wait()
         errors.seek(0)
         return None if status == 0 else _reason(errors.read()) or f"its process ended with status {status}"
+
+
+def environment_below(home: Path) -> dict[str, str]:
+    """The environment of a process of W&B, which writes below a run's `wandb/` alone."""
+    below_home = {
+        "WANDB_DIR": home.parent,  # to which W&B itself appends "wandb"
+        "WANDB_CACHE_DIR": home / "cache",
+        "WANDB_DATA_DIR": home / "data",
+        "WANDB_CONFIG_DIR": home / "config",
+        "WANDB_ARTIFACT_DIR": home / "artifacts",
+    }
+    variables = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}
+    return variables | {name: str(path) for name, path in below_home.items()}
 
 
 def _reason(stderr: str) -> str:

@@ -14,9 +14,19 @@ import wandb
 
 
 def main() -> None:
-    """Write the run that standard input describes; see `wandb_logger` for its keys."""
-    given: dict[str, Any] = json.load(sys.stdin)
-    run = wandb.init(
+    """Write the run that standard input describes; see `wandb_logger` for its keys. With `live`, the first
+    line describes it, and each of the others is a step of its history."""
+    if sys.argv[1:] == ["live"]:
+        run = _begun(json.loads(sys.stdin.readline()))
+        for line in sys.stdin:
+            run.log(json.loads(line))
+        run.finish()
+    else:
+        _write(json.load(sys.stdin))
+
+
+def _begun(given: dict[str, Any]) -> Any:
+    return wandb.init(
         project=given["project"],
         entity=given["entity"],
         group=given["group"],
@@ -25,6 +35,7 @@ def main() -> None:
         mode=given["mode"],
         dir=given["dir"],
         config=given.get("config"),
+        tags=given.get("tags"),
         resume="allow",
         save_code=False,
         # Git state and load of this short process would be mistaken for those of the measured one.
@@ -36,6 +47,10 @@ def main() -> None:
             init_timeout=given["timeout_s"],
         ),
     )
+
+
+def _write(given: dict[str, Any]) -> None:
+    run = _begun(given)
     if examples := given.get("examples"):
         run.log({"examples": wandb.Table(**examples)})
     for name, by_layer in given.get("histograms", {}).items():

@@ -167,6 +167,17 @@ class Task(ABC):
         return None
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names in `Score.scores` whose means are metrics of a run: they stand in its results, in the report
+        and on fronts of their own."""
+        return ()
+
+    @property
+    def lower_is_better(self) -> tuple[str, ...]:
+        """Those of `metrics` of which less is better."""
+        return ()
+
+    @property
     def entailment_model(self) -> str | None:
         """Hub id or folder of a model that says whether one text follows from another; None: not needed."""
         return None

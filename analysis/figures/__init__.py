@@ -9,20 +9,28 @@ from analysis.tables import Setting
 
 # What figures read of the answers.
 FIGURE_COLUMNS = (
-    *("run_id", "category", "prompt_tokens", "full_output_tokens", "quality", "full_quality"),
+    *("run_id", "example_id", "category", "prompt_tokens", "full_output_tokens", "quality", "full_quality"),
     *("attention_run_by_layer", "attention_total", "ffn_run_by_layer", "ffn_total"),
     *("exit_layers", "accepted_lengths"),
 )
 
+# Each figure is there as each of these.
+KINDS = (".svg", ".png", ".pdf")
 # What the names of figures begin with.
 FIGURES = (
-    *("pareto-quality-speedup", "pareto-hallucination-speedup", "pareto-quality-skip", "speed-ideal"),
+    *(
+        "pareto-score-",
+        "pareto-quality-speedup",
+        "pareto-hallucination-speedup",
+        "pareto-quality-skip",
+        "speed-ideal",
+    ),
     *("skip-by-layer", "quality-by-category", "quality-by-length", "exit-layers", "accepted-lengths"),
 )
 
 
 def draw_all(settings: Sequence[Setting], samples: pd.DataFrame, out: Path) -> tuple[list[Path], list[str]]:
-    """Draw every figure that there is something for, as SVG and PNG.
+    """Draw every figure that there is something for, as SVG, PNG and PDF.
 
     Parameters
     ----------

@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from analysis.figures.style import RC, Look, grid
+from analysis.figures.style import RC, grid
+from analysis.looks import Look
 
 _WIDTH, _HEIGHT, _HEAD = 2.3, 1.9, 0.35  # inches
 
@@ -33,7 +34,7 @@ def draw(title: str, axis: str, histograms: Sequence[Histogram], drawn_as: Mappi
         What the numbers are.
     histograms
     drawn_as
-        From `style.looks`.
+        From `looks.looks`.
     """
     rows, columns = grid(len(histograms), 4)
     width, height = max(4.6, _WIDTH * columns), _HEIGHT * rows + _HEAD + 0.2
@@ -53,7 +54,7 @@ def draw(title: str, axis: str, histograms: Sequence[Histogram], drawn_as: Mappi
         for axes, one in zip(every.flat, histograms, strict=False):
             axes.bar(one.shares.index, one.shares, width=0.85, color=drawn_as[one.method].colour)
             axes.set_title(one.title, loc="left", fontsize=7)
-            axes.yaxis.set_major_formatter("{x:.0%}")
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         for axes in every.flat[len(histograms) :]:
             axes.set_visible(False)

@@ -10,10 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
 
 from analysis.figures.placement import place
 from analysis.figures.points import Plane
-from analysis.figures.style import RC, Look, grid
+from analysis.figures.style import RC, grid
+from analysis.looks import Look
 
 # With more points than that a panel is a cloud, in which only the front can be read.
 MOST_LABELS = 60
@@ -21,6 +23,8 @@ _FADED = 0.35
 _WIDTH, _HEIGHT, _HEAD = 4.6, 3.6, 0.3  # inches of a panel, and of the title
 Line = Callable[[Axes, pd.DataFrame], None]
 _SHARES = ("realised_skip_weighted", "new_hallucination_rate")
+# From 0 to 1, as long as the values are: a quality may be a grade.
+_RATES = (*_SHARES, "quality")
 
 
 def fronts(
@@ -35,7 +39,7 @@ def fronts(
     panels
         Frames of `points.points`, by title.
     drawn_as
-        From `style.looks`.
+        From `looks.looks`.
     """
     note = "Faded: another point is at least as good in both, and better in one. Bars: 95 % limits."
     if not plane.y.larger:
@@ -105,7 +109,8 @@ def _panel(
     axes.set_ylabel(plane.y.title)
     for axis, quantity in ((axes.xaxis, plane.x), (axes.yaxis, plane.y)):
         if quantity.field in _SHARES:
-            axis.set_major_formatter("{x:.0%}")
+            # With as many digits as it takes to tell two ticks apart.
+            axis.set_major_formatter(PercentFormatter(1))
     for (method, ahead), group in frame.groupby(["method", "front"]):
         look = drawn_as[method]
         _, _, bars = axes.errorbar(
@@ -122,11 +127,15 @@ def _panel(
             elinewidth=0.7,
             alpha=1 if ahead else _FADED,
             zorder=4 if ahead else 3,
+            clip_on=False,
         )
         for bar in bars:
             bar.set_alpha(0.6 if ahead else 0.18)
     axes.margins(0.1)
     axes.autoscale_view()
+    for name, quantity, limit in (("x", plane.x, axes.set_xlim), ("y", plane.y, axes.set_ylim)):
+        if quantity.field in _RATES and frame[name].between(0, 1).all():
+            limit(*np.clip(axes.get_xlim() if name == "x" else axes.get_ylim(), 0, 1))
     line(axes, frame)
     _labels(axes, frame)
 
@@ -152,7 +161,7 @@ def _labels(axes: Axes, frame: pd.DataFrame) -> None:
     """A label a point, with the method's name on the front; a thin line where it had to move away."""
     frame = frame.sort_values("front", ascending=False, kind="stable")
     if len(frame) > MOST_LABELS:
-        frame = frame[frame["front"]]
+        frame = frame[frame["front"] | (frame["method"] == "full")]
     if frame.empty:
         return
     texts = [
@@ -184,7 +193,8 @@ def _labels(axes: Axes, frame: pd.DataFrame) -> None:
 def _label(row: Any) -> str:
     if row.method == "full":
         return "full model"
-    words = [row.method if row.front or not row.label else "", row.label, row.mark]
+    skip = "" if pd.isna(row.skip) else f"({row.skip:.2f})"
+    words = [row.method if row.front or not row.label else "", row.label, skip, row.mark]
     return " ".join(word for word in words if word)
 
 
@@ -213,6 +223,8 @@ def _footnote(note: str, panels: Mapping[str, pd.DataFrame]) -> str:
     parts = [note]
     if any((frame["mark"] != "").any() for frame in panels.values()):
         parts.append("↓ ↑: quality differs from the full model's (exact test, Holm, p < 0.05).")
+    if any(frame["skip"].notna().any() for frame in panels.values()):
+        parts.append("In parentheses: realised skip.")
     if any(frame["untrained"].any() for frame in panels.values()):
         parts.append("* untrained ablation: the method's paper trains the model for it.")
     if any(len(frame) > MOST_LABELS for frame in panels.values()):

@@ -64,14 +64,16 @@ def points(runs: Sequence[Record], plane: Plane) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        method, label, mark, lossless, untrained, x, x_lo, x_hi, y, y_lo, y_hi, and `front`: not beaten in
-        both quantities, neither by a run nor by the full model. Empty if no run has both.
+        method, label, skip, mark, lossless, untrained, x, x_lo, x_hi, y, y_lo, y_hi, and `front`: not beaten
+        in both quantities, neither by a run nor by the full model. Empty if no run has both. `skip` is the
+        realised one, None where an axis shows it.
     """
     methods = [run for run in runs if run["method"] != "full"]
     rows = [
         {
             "method": run["method"],
             "label": point_label(run, methods),
+            "skip": None if SKIP in (plane.x, plane.y) else run.get(SKIP.field),
             "mark": mark(run),
             "lossless": bool(run.get("lossless")),
             "untrained": bool(run.get("untrained_ablation")),
@@ -80,7 +82,20 @@ def points(runs: Sequence[Record], plane: Plane) -> pd.DataFrame:
         }
         for run in methods
     ]
-    columns = ["method", "label", "mark", "lossless", "untrained", "x", "x_lo", "x_hi", "y", "y_lo", "y_hi"]
+    columns = [
+        "method",
+        "label",
+        "skip",
+        "mark",
+        "lossless",
+        "untrained",
+        "x",
+        "x_lo",
+        "x_hi",
+        "y",
+        "y_lo",
+        "y_hi",
+    ]
     frame = pd.DataFrame(rows, columns=columns).dropna(subset=["x", "y"])
     if frame.empty:
         return frame.assign(front=False)
@@ -129,6 +144,7 @@ def _full(runs: Sequence[Record], plane: Plane, columns: Sequence[str]) -> pd.Da
             row = {
                 "method": "full",
                 "label": "",
+                "skip": None,
                 "mark": "",
                 "lossless": True,
                 "untrained": False,

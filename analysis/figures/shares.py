@@ -1,14 +1,16 @@
 """What maps and histograms show: skips by layer, quality by category and length, exits, accepted tokens."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.tables import Record, point_label
+from runners.statistics import clustered_mean_interval
 
 # More rows than that cannot be read; then the runs of a method stand together.
 MOST_ROWS = 40
@@ -76,20 +78,38 @@ def skipped_by_layer(samples: pd.DataFrame, rows: Sequence[Row], kind: str) -> p
     return pd.DataFrame.from_dict(found, orient="index")
 
 
-def difference_by(samples: pd.DataFrame, rows: Sequence[Row], column: str) -> pd.DataFrame:
-    """Mean difference in quality to the full model, by the values of a column.
+@dataclass(frozen=True)
+class Differences:
+    """Estimates in one row a row of the map and one column a value: their means, 95 % limits and numbers of
+    answers; NaN where there is no pair, or too few for limits."""
 
-    Returns
-    -------
-    DataFrame
-        One row a row of the map, one column a value; NaN where there is no pair.
-    """
+    values: pd.DataFrame
+    lo: pd.DataFrame
+    hi: pd.DataFrame
+    n: pd.DataFrame
+
+
+def difference_by(samples: pd.DataFrame, rows: Sequence[Row], column: str) -> Differences:
+    """Mean difference in quality to the full model, by the values of a column; limits are clustered by
+    example."""
     pairs = samples.dropna(subset=["quality", "full_quality", column])
     names = {run_id: row.name for row in rows for run_id in row.run_ids}
-    pairs = pairs[pairs["run_id"].isin(names.keys())]
+    pairs = pairs[pairs["run_id"].isin(names.keys())].reset_index(drop=True)
     by = [pairs["run_id"].map(names), pairs[column]]
-    differences = (pairs["quality"] - pairs["full_quality"]).groupby(by, observed=True).mean().unstack()
-    return differences.reindex([row.name for row in rows if row.name in differences.index])
+    differences = (pairs["quality"] - pairs["full_quality"]).groupby(by, observed=True)
+    lo, hi = {}, {}
+    for cell, those in differences:
+        interval = clustered_mean_interval(those, pairs.loc[those.index, "example_id"].tolist())
+        lo[cell], hi[cell] = interval.lo, interval.hi
+    means, n = differences.mean().unstack(), differences.count().unstack()
+    order = [row.name for row in rows if row.name in means.index]
+    lower, upper = (_table(part, means).reindex(order) for part in (lo, hi))
+    return Differences(means.reindex(order), lower, upper, n.reindex(order))
+
+
+def _table(cells: Mapping[Any, float | None], like: pd.DataFrame) -> pd.DataFrame:
+    found = [[cells.get((row, column)) for column in like.columns] for row in like.index]
+    return pd.DataFrame(found, index=like.index, columns=like.columns, dtype=float)
 
 
 def thirds(values: pd.Series) -> pd.Series:

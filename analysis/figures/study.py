@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 from analysis.figures import FIGURE_COLUMNS, histograms, maps, planes
 from analysis.figures.points import AGAINST_IDEAL, FRONTS, Plane, points
 from analysis.figures.shares import difference_by, rows_of, shares_of, skipped_by_layer, thirds
-from analysis.figures.style import Look, looks, save
+from analysis.figures.style import save
+from analysis.looks import Look, looks
+from analysis.own_metrics import own_planes
 from analysis.tables import UNKNOWN, Record, Setting
 
 # What the panels of one figure share.
@@ -52,7 +54,7 @@ def draw_studies(
     settings: Sequence[Setting], samples: pd.DataFrame, out: Path
 ) -> tuple[list[Path], list[str]]:
     """Draw what there is to draw; see `analysis.figures.draw_all`."""
-    drawn_as = looks(run["method"] for _, runs in settings for run in runs)
+    drawn_as = looks(run for _, runs in settings for run in runs)
     # Prompts and answers are most of the frame, and no figure shows them.
     samples = samples[[*FIGURE_COLUMNS]]
     jobs: list[Callable[[], list[Path]]] = []
@@ -86,10 +88,10 @@ def studies(settings: Sequence[Setting]) -> list[Study]:
     groups: dict[tuple[str, ...], list[list[Record]]] = {}
     for _, runs in settings:
         groups.setdefault(tuple(str(runs[0].get(name)) for name in CONDITIONS), []).append(runs)
-    differing = [place for place, values in enumerate(zip(*groups, strict=True)) if len(set(values)) > 1]
+    telling = _telling(list(groups))
     found: list[Study] = []
     for number, (key, members) in enumerate(groups.items(), start=1):
-        suffix = "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", key[place]) for place in differing)
+        suffix = "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", key[place]) for place in telling)
         # Two names can become one when they lose what a file's name cannot hold.
         taken = {one.suffix for one in found}
         suffix = f"-{suffix}" if suffix else ""
@@ -99,6 +101,16 @@ def studies(settings: Sequence[Setting]) -> list[Study]:
             )
         )
     return found
+
+
+def _telling(keys: Sequence[tuple[str, ...]]) -> list[int]:
+    """Which of the conditions tell all studies apart: as few as can be, and what can be read first."""
+    told: list[int] = []
+    for place in sorted(range(len(CONDITIONS)), key=lambda place: CONDITIONS[place] == "model_revision"):
+        apart = {tuple(key[one] for one in (*told, place)) for key in keys}
+        if len(apart) > len({tuple(key[one] for one in told) for key in keys}):
+            told.append(place)
+    return sorted(told)
 
 
 def _title(run: Record) -> str:
@@ -132,6 +144,8 @@ def _figures(
 ) -> Iterator[tuple[str, Build | str]]:
     """Names, and how the figure is made or the reason why there is none."""
     for plane in FRONTS:
+        yield plane.name, _plane(study, plane, drawn_as, planes.fronts)
+    for plane in own_planes([run for runs in study.panels.values() for run in runs]):
         yield plane.name, _plane(study, plane, drawn_as, planes.fronts)
     yield AGAINST_IDEAL.name, _plane(study, AGAINST_IDEAL, drawn_as, planes.against_ideal)
     yield "skip-by-layer", _skip_map(study, samples)
@@ -172,9 +186,9 @@ def _skip_map(study: Study, samples: pd.DataFrame) -> Build | str:
             (what, skipped_by_layer(samples, rows, kind))
             for what, kind in (("attention, by layer", "attention"), ("FFN, by layer", "ffn"))
         ]
-        found = [(what, frame) for what, frame in found if not frame.empty]
-        if found:
-            panels.append(maps.Panel(name, found))
+        cells = [(what, maps.Cells(frame)) for what, frame in found if not frame.empty]
+        if cells:
+            panels.append(maps.Panel(name, cells))
     if not panels:
         return "no run that skips has counted its layers"
     return partial(maps.draw, study.title, panels, maps.skip_scale())
@@ -193,12 +207,16 @@ def _difference_map(
         own = samples[samples["run_id"].isin([run["run_id"] for run in runs])]
         own = own.assign(**{column: grouped(own[column]) for column in columns})
         found = [(what, difference_by(own, rows, column)) for column, what in columns.items()]
-        found = [(what, frame) for what, frame in found if frame.shape[1] > 1]
-        if found:
-            panels.append(maps.Panel(name, found))
+        cells = [
+            (what, maps.Cells(one.values, one.lo, one.hi, one.n))
+            for what, one in found
+            if one.values.shape[1] > 1
+        ]
+        if cells:
+            panels.append(maps.Panel(name, cells))
     if not panels:
         return f"no two values of {' or '.join(columns.values())} with pairs to compare"
-    frames = [frame for panel in panels for _, frame in panel.maps]
+    frames = [cells.values for panel in panels for _, cells in panel.maps]
     return partial(maps.draw, study.title, panels, maps.difference_scale(frames))
 
 

@@ -1,17 +1,13 @@
-"""What all figures share: colours and markers of methods, sizes, and how a figure is saved."""
+"""What all figures share: sizes, axes, and how a figure is saved."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart with every common form of colour blindness; without the yellow, which
-# paper swallows, and with grey for black, which is the full model.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d")
+from analysis.figures import KINDS
+
 RC: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -24,37 +20,19 @@ RC: Any = {
     # Text stays text, and the same results give the same file.
     "svg.fonttype": "none",
     "svg.hashsalt": "skipbench",
+    "pdf.fonttype": 42,  # letters that can be searched, and edited
 }
 DPI = 160
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a method is drawn."""
-
-    colour: str
-    marker: str
-
-
-FULL = Look("#000000", "*")
-
-
-def looks(methods: Iterable[str]) -> dict[str, Look]:
-    """A colour and a marker for every method; twelve have a marker of their own, and 84 a pair of both."""
-    names = sorted(set(methods) - {"full"})
-    found = {
-        name: Look(COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
-        for number, name in enumerate(names)
-    }
-    return {**found, "full": FULL}
+_UNDATED: Any = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
 def save(figure: Figure, out: Path, name: str) -> list[Path]:
-    """Write a figure as SVG and PNG."""
-    paths = [out / f"{name}.svg", out / f"{name}.png"]
+    """Write a figure in each of `KINDS`."""
+    paths = [out / f"{name}{kind}" for kind in KINDS]
     with rc_context(RC):
-        figure.savefig(paths[0], metadata={"Date": None})
-        figure.savefig(paths[1], dpi=DPI)
+        for path in paths:
+            resolution: Any = {"dpi": DPI} if path.suffix == ".png" else {}
+            figure.savefig(path, metadata=_UNDATED.get(path.suffix), **resolution)
     return paths
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.frames import finished_runs, unfinished_runs
+from analysis.looks import Look, looks
 from analysis.page.answers import CHANGES, COLUMNS, Texts, answer_rows, most_answers
 from analysis.tables import HOLM, SIGNIFICANT, Record, Setting, run_names
 from runners.schema import method_parameters
@@ -63,6 +64,7 @@ def gather(
     texts, answers = Texts(), []
     runs: list[Record] = []
     groups: list[Record] = []
+    drawn_as = looks(record for _, records in found for record in records)
     most = most_answers(sum(len(records) for _, records in found))
     for title, unsorted in found:
         names = run_names(unsorted)
@@ -71,7 +73,8 @@ def gather(
             run_id = record["run_id"]
             rows, counts = answer_rows(answers_of.get(run_id, samples.iloc[:0]), texts, most)
             answers.append(rows)
-            runs.append(_run(record, names.get(run_id, record["method"]), len(groups), counts))
+            name = names.get(run_id, record["method"])
+            runs.append(_run(record, name, len(groups), counts, drawn_as[record["method"]]))
         groups.append(_group(title, records))
     summary = {
         "about": _about(Path(root), runs, [record for _, records in found for record in records]),
@@ -99,7 +102,7 @@ def difference(record: Record) -> str | None:
     return f"perhaps {direction}" if lo is not None and hi is not None and (lo > 0 or hi < 0) else None
 
 
-def _run(record: Record, name: str | None, group: int, counts: dict[str, int]) -> Record:
+def _run(record: Record, name: str | None, group: int, counts: dict[str, int], look: Look) -> Record:
     method = record["method"]
     given = method_parameters(record)
     return {
@@ -114,6 +117,7 @@ def _run(record: Record, name: str | None, group: int, counts: dict[str, int]) -
         "p_holm": _number(record[HOLM]),
         "difference": difference(record),
         "counts": counts,
+        "look": [look.colour, look.marker],
     }
 
 
@@ -138,7 +142,9 @@ def _group(title: str, records: list[Record]) -> Record:
 
 
 def _about(root: Path, runs: list[Record], records: list[Record]) -> Record:
-    environments = [_environment(run) for run in finished_runs(root)]
+    shown = {one["run_id"] for one in runs}
+    folders = finished_runs(root)
+    environments = [_environment(run) for run in folders if run.name in shown or len(folders) == len(runs)]
     days = _distinct(str(one["utc"])[:10] for one in environments if one.get("utc"))
     processors = [
         name for one in environments for name in (one.get("devices") or [one.get("cpu")] if one else [])

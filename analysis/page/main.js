@@ -10,7 +10,6 @@ const columns = columnsFor(runs);
 const state = { task: "", setting: "", change: "", hidden: new Set(), view: 0, column: 0, rising: true };
 
 const look = {
-  methodNumber: (run) => methods.indexOf(run.method),
   open(run) {
     hideTip();
     openAnswers(byId("answers"), run, settings[run.setting], summary, state.change);
@@ -236,14 +235,15 @@ function startFilters() {
     VIEWS.map((view, place) => [place, view.title]),
     (value) => (state.view = Number(value)),
   );
-  for (const [number, method] of methods.entries()) {
+  for (const method of methods) {
     const box = make("input", { type: "checkbox", checked: true });
     box.addEventListener("change", () => {
       if (box.checked) state.hidden.delete(method);
       else state.hidden.add(method);
       render();
     });
-    byId("methods").append(make("label", {}, box, keyOf(number), make("bdi", {}, method)));
+    const key = keyOf(runs.find((run) => run.method === method));
+    byId("methods").append(make("label", {}, box, key, make("bdi", {}, method)));
   }
 }
 

@@ -1,6 +1,8 @@
 // What a plot shows, and which runs no other run beats.
 
-/** The ways to look at a setting; `better` is +1 where more is better. */
+const SKIP = "realised_skip_weighted";
+
+/** The ways to look at a setting; `better` is +1 where more is better, `zero` where it begins at 0. */
 const VIEWS = [
   {
     title: "quality and speed",
@@ -29,7 +31,7 @@ const VIEWS = [
   {
     title: "quality and skipped work",
     x: {
-      field: "realised_skip_weighted",
+      field: SKIP,
       title: "realised skip",
       form: "percent",
       better: 1,
@@ -82,10 +84,20 @@ function ticks(lo, hi, count) {
   return places;
 }
 
-/** The range of an axis: all points with some room, from 0 where the axis starts there. */
+/** Ticks with what stands beside them: with as many digits as it takes to tell them apart. */
+function labelled(values, form) {
+  for (const more of [0, 1, 2, 3, 4]) {
+    const texts = values.map((value) => FORMS[form](value, DIGITS[form] + more));
+    if (new Set(texts).size === texts.length || more === 4) return values.map((one, k) => [one, texts[k]]);
+  }
+}
+
+/** The range of an axis: all points with some room, from 0 where the axis starts there, and a rate to 1 at
+ * most; a quality that is a grade is none. */
 function range(axis, values) {
   const lo = Math.min(...values),
     hi = Math.max(...values);
   const room = 0.08 * (hi - lo || Math.abs(hi) || 1);
-  return axis.zero && lo >= 0 ? [0, hi + room] : [lo - room, hi + room];
+  const top = axis.zero && hi <= 1 ? Math.min(hi + room, 1) : hi + room;
+  return axis.zero && lo >= 0 ? [0, top] : [lo - room, top];
 }

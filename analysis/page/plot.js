@@ -1,30 +1,52 @@
 // A setting's runs as a scatter plot.
 
-// Okabe and Ito's colours, which colour-blind readers tell apart too; shapes repeat at another interval, so
-// that 35 methods differ in one or the other.
-const COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"];
-const SHAPES = [
-  (r) => `M${-r},0a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0z`,
-  (r) => `M${-0.88 * r},${-0.88 * r}h${1.76 * r}v${1.76 * r}h${-1.76 * r}z`,
-  (r) => `M0,${-1.2 * r}L${1.12 * r},${0.8 * r}H${-1.12 * r}z`,
-  (r) => `M0,${-1.25 * r}L${1.25 * r},0L0,${1.25 * r}L${-1.25 * r},0z`,
-  (r) => `M0,${1.2 * r}L${1.12 * r},${-0.8 * r}H${-1.12 * r}z`,
+// The markers of the figures, by matplotlib's letters.
+const path = (corners) => `M${corners.map(([x, y]) => `${x.toFixed(2)},${y.toFixed(2)}`).join("L")}z`;
+const scaled = (r, ...corners) => path(corners.map(([x, y]) => [x * r, y * r]));
+/** Corners around the centre, the first one on top, at these distances in turn. */
+const around = (count, ...distances) =>
+  path(
+    Array.from({ length: count }, (_, k) => {
+      const angle = (2 * Math.PI * k) / count - Math.PI / 2;
+      const r = distances[k % distances.length];
+      return [r * Math.cos(angle), r * Math.sin(angle)];
+    }),
+  );
+const CROSS = [
+  ...[[-0.4, -1.15], [0.4, -1.15], [0.4, -0.4], [1.15, -0.4], [1.15, 0.4], [0.4, 0.4]],
+  ...[[0.4, 1.15], [-0.4, 1.15], [-0.4, 0.4], [-1.15, 0.4], [-1.15, -0.4], [-0.4, -0.4]],
 ];
+const SHAPES = {
+  o: (r) => `M${-r},0a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0z`,
+  s: (r) => scaled(0.88 * r, [-1, -1], [1, -1], [1, 1], [-1, 1]),
+  "^": (r) => scaled(r, [0, -1.2], [1.12, 0.8], [-1.12, 0.8]),
+  v: (r) => scaled(r, [0, 1.2], [1.12, -0.8], [-1.12, -0.8]),
+  "<": (r) => scaled(r, [-1.2, 0], [0.8, 1.12], [0.8, -1.12]),
+  ">": (r) => scaled(r, [1.2, 0], [-0.8, 1.12], [-0.8, -1.12]),
+  D: (r) => around(4, 1.25 * r),
+  d: (r) => scaled(r, [0, -1.3], [0.8, 0], [0, 1.3], [-0.8, 0]),
+  P: (r) => scaled(r, ...CROSS),
+  X: (r) => scaled(r / Math.SQRT2, ...CROSS.map(([x, y]) => [1.15 * (x - y), 1.15 * (x + y)])),
+  p: (r) => around(5, 1.15 * r),
+  h: (r) => around(6, 1.15 * r),
+  "*": (r) => around(10, 1.4 * r, 0.6 * r),
+};
 
-/** The mark of the n-th method; n = -1 is the full model. */
-function markOf(number, radius) {
-  const plus = `M${-radius},0H${radius}M0,${-radius}V${radius}`;
-  if (number < 0) return draw("path", { d: plus, class: "mark full" });
-  const shape = SHAPES[number % SHAPES.length](radius);
-  return draw("path", { d: shape, class: "mark", fill: COLOURS[number % COLOURS.length] });
+/** The mark of a run; of the full model if there is none. */
+function markOf(run, radius) {
+  if (!run) return draw("path", { d: SHAPES["*"](radius), class: "mark full" });
+  const [colour, marker] = run.look;
+  return run.method === "full"
+    ? draw("path", { d: SHAPES[marker](radius), class: "mark full" })
+    : draw("path", { d: SHAPES[marker](radius), class: "mark", fill: colour });
 }
 
 /** The mark as a picture of its own, for a line of text. */
-function keyOf(number) {
+function keyOf(run) {
   return draw(
     "svg",
     { class: "key", viewBox: "-8 -8 16 16", width: 16, height: 16, "aria-hidden": "true" },
-    markOf(number, 5),
+    markOf(run, 5),
   );
 }
 
@@ -59,23 +81,19 @@ function plot(setting, runs, view, width, look) {
   const order = [...points].sort((p, q) => p.front - q.front || p.x - q.x);
   svg.append(...order.flatMap((point) => mark(point, view, box, x, y, look)));
   svg.querySelector(".point").setAttribute("tabindex", 0);
-  svg.append(labels(points, x, y, box));
+  svg.append(labels(points, view, x, y, box));
   return svg;
 }
 
 function axes(view, box, x, y, yTitle) {
   const group = draw("g", { class: "axes", "aria-hidden": "true" });
-  for (const value of ticks(x.lo, x.hi, (box.right - box.left) / 75)) {
+  for (const [value, text] of labelled(ticks(x.lo, x.hi, (box.right - box.left) / 75), view.x.form)) {
     group.append(draw("line", { x1: x(value), x2: x(value), y1: box.top, y2: box.bottom }));
-    group.append(
-      draw("text", { x: x(value), y: box.bottom + 17, "text-anchor": "middle" }, said(value, view.x.form)),
-    );
+    group.append(draw("text", { x: x(value), y: box.bottom + 17, "text-anchor": "middle" }, text));
   }
-  for (const value of ticks(y.lo, y.hi, (box.bottom - box.top) / 60)) {
+  for (const [value, text] of labelled(ticks(y.lo, y.hi, (box.bottom - box.top) / 60), view.y.form)) {
     group.append(draw("line", { x1: box.left, x2: box.right, y1: y(value), y2: y(value) }));
-    group.append(
-      draw("text", { x: box.left - 7, y: y(value) + 4, "text-anchor": "end" }, said(value, view.y.form)),
-    );
+    group.append(draw("text", { x: box.left - 7, y: y(value) + 4, "text-anchor": "end" }, text));
   }
   const arrow = (axis) => (axis.better > 0 ? "more is better" : "less is better");
   group.append(
@@ -116,16 +134,16 @@ function mark(point, view, box, x, y, look) {
       { transform: at },
       draw("circle", { r: 14, class: "target" }),
       draw("circle", { r: 9.5, class: "ring" }),
-      markOf(run ? look.methodNumber(run) : -1, run ? 5.2 : 7),
+      markOf(run, run ? 5.2 : 7),
     ),
   );
   look.attach(group, run, view, point);
   return run ? [group, whiskers(run, view, box, x, y)] : [group];
 }
 
-/** The 95 % limits, seen while the point is looked at. */
+/** The 95 % limits. */
 function whiskers(run, view, box, x, y) {
-  const group = draw("g", { class: "whiskers" });
+  const group = draw("g", { class: "whiskers", stroke: run.look[0] });
   const limit = (axis, end) => run[`${axis.field}_${end}`];
   const within = (value, one, other) => Math.min(Math.max(value, Math.min(one, other)), Math.max(one, other));
   const cx = x(run[view.x.field]),
@@ -155,8 +173,9 @@ function whiskers(run, view, box, x, y) {
   return group;
 }
 
-/** Names of the points on the front, each where it covers nothing, and none where there is no room. */
-function labels(points, x, y, box) {
+/** Names of the full model and of the points on the front, with the realised skip, each where it covers
+ * nothing, and none where there is no room. */
+function labels(points, view, x, y, box) {
   const group = draw("g", { class: "labels", "aria-hidden": "true" });
   const taken = points.map((point) => ({
     left: x(point.x) - 8,
@@ -164,8 +183,10 @@ function labels(points, x, y, box) {
     top: y(point.y) - 8,
     bottom: y(point.y) + 8,
   }));
-  for (const point of points.filter((one) => one.front)) {
-    const text = readable(point.run ? point.run.method : "full model");
+  for (const point of points.filter((one) => one.front || !one.run)) {
+    const skip = view.x.field === SKIP || !point.run ? null : point.run[SKIP];
+    const name = point.run ? point.run.method : "full model";
+    const text = readable(known(skip) ? `${name} (${said(skip, "plain")})` : name);
     const size = 6.6 * text.length,
       cx = x(point.x),
       cy = y(point.y);

@@ -122,7 +122,7 @@ function row(run, columns, state, look) {
       return make(
         "th",
         { scope: "row" },
-        make("span", { class: "name" }, keyOf(look.methodNumber(run)), button, star),
+        make("span", { class: "name" }, keyOf(run), button, star),
       );
     if (!column.number) return make("td", {}, column.value(run) ?? UNKNOWN);
     const [value, aside] = column.cell(run, state);

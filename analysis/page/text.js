@@ -66,11 +66,12 @@ function fixed(value, digits, signed = false) {
   return (value < 0 && !zero ? "−" : signed && !zero ? "+" : "") + text;
 }
 
+const DIGITS = { plain: 2, percent: 0, times: 2 };
 const FORMS = {
-  plain: (value) => fixed(value, 2),
+  plain: (value, digits = DIGITS.plain) => fixed(value, digits),
   signed: (value) => fixed(value, 2, true),
-  percent: (value) => `${fixed(100 * value, 0)} %`,
-  times: (value) => `${fixed(value, 2)}×`,
+  percent: (value, digits = DIGITS.percent) => `${fixed(100 * value, digits)} %`,
+  times: (value, digits = DIGITS.times) => `${fixed(value, digits)}×`,
   p: (value) => (value < 0.001 ? "< 0.001" : fixed(value, 3)),
   count: (value) => String(value),
 };

@@ -61,6 +61,9 @@ class Method:
         Decodes outside our sub-layers, whose counters therefore say nothing about it.
     scratch : int
         Slots past the end of the sequences that it writes drafts and searches to.
+    drawn : str or None
+        Colour and marker in figures, "#0072B2 o", with one of matplotlib's letters (o s ^ D v P X < > p h d);
+        None: derived from its name.
     """
 
     Params: ClassVar[type] = NoParams
@@ -68,6 +71,7 @@ class Method:
     trained_in_paper: ClassVar[bool] = False
     needs_calibration: ClassVar[bool] = False
     own_engine: ClassVar[bool] = False
+    drawn: ClassVar[str | None] = None
     kv_policy: str = "full"
     batch_policy: str | None = None
     max_batch: int | None = None

@@ -1,7 +1,9 @@
 """What the figures show, and that a report draws them."""
 
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,18 +11,21 @@ import pytest
 from small_study import CATEGORIES, STEPS, answers, write_run, write_study
 
 from analysis import load_metrics, load_samples
-from analysis.figures import FIGURES
+from analysis.figures import FIGURES, KINDS
 from analysis.figures.points import FRONTS, points, with_new_hallucination_limits
 from analysis.figures.shares import Row, difference_by, rows_of, shares_of, skipped_by_layer, thirds
+from analysis.page.data import gather
 from analysis.report import write_report
 from analysis.tables import HOLM, settings
+from methods.shared.registry import method_class, names
 from runners.schema import samples_table
 
 pytest.importorskip("matplotlib")
 from analysis.figures import maps, planes
 from analysis.figures.placement import place
 from analysis.figures.study import studies
-from analysis.figures.style import COLOURS, MARKERS, looks, save
+from analysis.figures.style import save
+from analysis.looks import COLOURS, FULL, MARKERS, Look, looks
 
 BY_SPEED, HALLUCINATION, BY_SKIP = FRONTS
 ALWAYS = {
@@ -51,13 +56,14 @@ def words(path):
 
 
 class TestReport:
-    def test_every_figure_is_there_twice(self, drawn):
+    def test_every_figure_is_there_in_three_formats(self, drawn):
         report, out = drawn
         names = ALWAYS | {"exit-layers", "accepted-lengths"}
-        assert names == set(FIGURES)
-        assert {path.stem for path in report.files if path.suffix in (".svg", ".png")} == names
+        assert names == set(FIGURES) - {"pareto-score-"}
+        assert len({path for path in report.files if path.suffix in KINDS}) == len(KINDS) * len(names)
         for name in names:
             assert (out / f"{name}.png").read_bytes()[:4] == b"\x89PNG" and words(out / f"{name}.svg")
+            assert (out / f"{name}.pdf").read_bytes()[:5] == b"%PDF-"
         assert "Not drawn" not in report.text
 
     def test_fronts_name_their_points_tasks_and_axes(self, drawn):
@@ -65,14 +71,18 @@ class TestReport:
         assert {"factoidqa (contains), 12 examples", "summarization (contains), 12 examples"} <= found
         assert {"decode speedup", "quality", "full model", "swift (lossless)", "early_exit*"} <= found
         # On the front with the method's name, behind it without.
-        assert {"ffnskip 0.25", "ffnskip 0.5", "0.25", "0.5"} <= found and "early_exit 0.25" not in found
+        labels = {"ffnskip 0.25 (0.08)", "ffnskip 0.5 (0.17)", "0.25 (0.08)", "0.5 (0.17)"}
+        assert labels <= found and "early_exit 0.25 (0.08)" not in found
+        assert any("In parentheses: realised skip." in text for text in found)
         assert any(text.startswith("Faded: ") for text in found)
 
     def test_maps_name_methods_layers_and_categories(self, drawn):
         assert {"ffnskip 0.25", "early_exit 0.5", "attention, by layer", "FFN, by layer", "3"} <= words(
             drawn[1] / "skip-by-layer.svg"
         )
-        assert set(CATEGORIES) <= words(drawn[1] / "quality-by-category.svg")
+        found = words(drawn[1] / "quality-by-category.svg")
+        assert {*CATEGORIES, "n = 4", "In brackets: 95 % limits. n: answers."} <= found
+        assert any(text.startswith("[") for text in found)
         assert {"tokens of the prompt", "≤ 43"} <= words(drawn[1] / "quality-by-length.svg")
         assert "swift" not in " ".join(words(drawn[1] / "skip-by-layer.svg"))
 
@@ -143,6 +153,19 @@ class TestReport:
         (first, second) = studies(settings(metrics))
         assert (first.suffix, second.suffix) == ("-org_small", "-org_small-2")
 
+    def test_names_of_files_say_no_more_than_tells_them_apart(self, tmp_path):
+        write_run(tmp_path, "ffnskip", 0.25)
+
+        def suffixes(*facts):
+            frames = [load_metrics(tmp_path).assign(**one) for one in facts]
+            return sorted(study.suffix for study in studies(settings(pd.concat(frames))))
+
+        small = {"model": "small", "model_revision": "sha256:1"}
+        large = {"model": "large", "model_revision": "sha256:2", "engine_layer": "hf"}
+        assert suffixes(small | {"engine_layer": "native"}, large) == ["-large", "-small"]
+        assert suffixes(small, small | {"model_revision": "sha256:3"}) == ["-sha256_1", "-sha256_3"]
+        assert suffixes(small | {"engine_layer": "hf"}) == [""]
+
 
 def runs_of(root):
     ((_, runs), *_) = settings(load_metrics(root))
@@ -185,7 +208,7 @@ class TestDrawing:
     def test_what_is_behind_the_front_is_faded_and_the_front_is_a_staircase(self, results):
         runs = runs_of(results)
         frame = points(runs, BY_SPEED)
-        figure = planes.fronts("t", BY_SPEED, {"p": frame}, looks(frame["method"]))
+        figure = planes.fronts("t", BY_SPEED, {"p": frame}, looks(runs_of(results)))
         (axes,) = figure.axes
         alpha = {x: bars[0].get_alpha() for bars in axes.containers for x in bars[0].get_xdata()}
         assert alpha == {row.x: 1 if row.front else planes._FADED for row in frame.itertuples()}
@@ -198,7 +221,7 @@ class TestDrawing:
         saved = []
         for name in ("a", "b"):
             (tmp_path / name).mkdir()
-            figure = planes.fronts("t", BY_SPEED, {"p": frame}, looks(frame["method"]))
+            figure = planes.fronts("t", BY_SPEED, {"p": frame}, looks(runs_of(results)))
             saved.append([path.read_bytes() for path in save(figure, tmp_path / name, "front")])
         assert saved[0] == saved[1]
 
@@ -208,22 +231,66 @@ class TestDrawing:
         assert lengths.ravel().tolist() == pytest.approx([0.1, 0.1])
         assert not planes._bars(one["y"], one["y_lo"].astype(float), one["y_hi"].astype(float)).any()
 
+    def test_rates_end_at_0_and_1_and_ticks_are_told_apart(self, results):
+        rows = [{"x": 1.0 + n / 100, "y": y, "method": "a", "label": ""} for n, y in enumerate((0, 0.5, 1))]
+        frame = pd.DataFrame(rows).assign(skip=None, mark="", lossless=False, untrained=False, front=True)
+        frame = frame.assign(**{f"{axis}_{end}": None for axis in "xy" for end in ("lo", "hi")})
+        for plane, scale in ((BY_SPEED, 1.0), (HALLUCINATION, 1.0), (HALLUCINATION, 0.01), (BY_SPEED, 9.0)):
+            figure = planes.fronts("t", plane, {"p": frame.assign(y=scale * frame["y"])}, looks(rows))
+            (axes,) = figure.axes
+            figure.canvas.draw()
+            lo, hi = axes.get_ylim()
+            # A quality that is a grade is no rate.
+            assert (lo >= 0 and hi <= 1) == (scale <= 1)
+            said = [label.get_text() for label in axes.get_yticklabels()]
+            assert len(set(said)) == len(said)
+
     def test_a_crowd_is_labelled_on_its_front_only(self, results):
         frame = points(runs_of(results), BY_SPEED)
         behind = frame[~frame["front"]].head(1)
         crowd = pd.concat([frame, *[behind] * planes.MOST_LABELS], ignore_index=True)
-        figure = planes.fronts("t", BY_SPEED, {"p": crowd}, looks(frame["method"]))
+        figure = planes.fronts("t", BY_SPEED, {"p": crowd}, looks(runs_of(results)))
         said = [text.get_text() for text in figure.axes[0].texts]
-        assert "0.25" not in said and "ffnskip 0.25" in said
+        assert not any(text.startswith("0.25") for text in said)
+        assert "ffnskip 0.25 (0.08)" in said and "full model" in said
         assert any("labels on the front only" in text.get_text() for text in figure.texts)
 
     def test_methods_are_told_apart_by_marker_and_colour(self):
-        names = [f"m{number:02}" for number in range(40)]
-        found = looks(reversed(names))
-        assert found == looks(names)
-        assert len({(look.colour, look.marker) for look in found.values()}) == 41
-        assert len({found[name].marker for name in names[:12]}) == 12 == len(MARKERS)
-        assert len(set(COLOURS)) == len(COLOURS)
+        runs = [{"method": f"m{number:02}"} for number in range(80)]
+        found = looks(reversed(runs))
+        assert found == looks(runs) and len(set(found.values())) == 81 and found["full"] == FULL
+        assert len(set(COLOURS)) == len(COLOURS) and len(set(MARKERS)) == len(MARKERS)
+        assert len(looks([{"method": f"m{number}"} for number in range(200)])) == 201
+
+    def test_what_a_method_declares_stays_whatever_else_is_drawn(self):
+        one = {"method": "b", "drawn": "#0072b2 o"}
+        alone = looks([one])["b"]
+        assert alone == Look("#0072B2", "o")
+        others = [{"method": f"m{number}"} for number in range(60)]
+        # An earlier run did not know; another method declares the same and comes first.
+        again = looks([{"method": "b", "drawn": None}, *others, one, {"method": "z", "drawn": "#0072B2 o"}])
+        assert again["b"] == alone != again["z"]
+
+    def test_what_a_method_does_not_declare_follows_from_its_name(self):
+        (own,) = {
+            looks([{"method": "mine", "drawn": drawn}])["mine"] for drawn in (None, "", "red o", "#000000 ,")
+        }
+        assert looks([{"method": "mine"}, {"method": "ffnskip", "drawn": "#009E73 ^"}])["mine"] == own
+
+    def test_the_methods_of_this_project_are_told_apart(self):
+        declared = {name: method_class(name).drawn for name in names() if name != "full"}
+        found = looks([{"method": name, "drawn": drawn} for name, drawn in declared.items()])
+        assert {name: f"{found[name].colour} {found[name].marker}" for name in declared} == declared
+        assert len({look.marker for look in found.values()}) == len(found)
+
+    def test_the_page_draws_as_the_figures_do(self, results):
+        found = settings(load_metrics(results))
+        expected = looks(run for _, runs in found for run in runs)
+        page = gather(results, found, load_samples(results)).summary["runs"]
+        assert {run["method"]: Look(*run["look"]) for run in page}.items() <= expected.items()
+        script = (Path(planes.__file__).parents[1] / "page" / "plot.js").read_text()
+        shapes = set(re.findall(r'^  "?([a-zA-Z^<>*])"?: \(r\) =>', script, re.MULTILINE))
+        assert shapes == {*MARKERS, FULL.marker}
 
     def test_labels_keep_off_each_other_and_inside(self):
         drawn = np.random.default_rng(0)
@@ -273,23 +340,37 @@ class TestShares:
         samples = pd.concat([sample_frame("a", skip, f"{n}") for n, skip in enumerate((0.25, 0.5, 0.5))])
         found = skipped_by_layer(samples, rows_of(runs), "ffn")
         assert found.loc["a", 1] == 0.25 and found.loc["a (2)", 1] == 0.5
-        assert len(difference_by(samples, rows_of(runs), "category")) == 3
+        assert len(difference_by(samples, rows_of(runs), "category").values) == 3
 
     def test_maps_of_a_panel_have_the_same_rows(self):
         one = pd.DataFrame([[0.1], [0.2]], index=["a", "b"])
         other = pd.DataFrame([[0.3], [0.4]], index=["c", "b"])
-        aligned = maps.Panel("p", [("x", one), ("y", other)]).aligned()
-        assert [list(frame.index) for _, frame in aligned] == [["a", "b", "c"]] * 2
-        assert aligned[1][1].loc["b", 0] == 0.4 and aligned[1][1].loc["a"].isna().all()
-        figure = maps.draw("t", [maps.Panel("p", [("x", one), ("y", other)])], maps.skip_scale())
+        panel = maps.Panel("p", [("x", maps.Cells(one)), ("y", maps.Cells(other))])
+        aligned = [cells.values for _, cells in panel.aligned()]
+        assert [list(frame.index) for frame in aligned] == [["a", "b", "c"]] * 2
+        assert aligned[1].loc["b", 0] == 0.4 and aligned[1].loc["a"].isna().all()
+        figure = maps.draw("t", [panel], maps.skip_scale())
         assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "b", "c"]
 
     def test_difference_by_category(self):
         samples = sample_frame("ffnskip", 0.5)
         found = difference_by(samples, [Row("x", "ffnskip", ("r",)), Row("y", "z", ("s",))], "category")
         # Of the right answers 0, 2, 4, ... the first three are lost: music, sport, science.
-        assert found.loc["x"].to_dict() == {"music": -0.25, "science": -0.25, "sport": -0.25}
-        assert list(found.index) == ["x"]
+        assert found.values.loc["x"].to_dict() == {"music": -0.25, "science": -0.25, "sport": -0.25}
+        assert list(found.values.index) == ["x"]
+        assert found.n.loc["x"].to_dict() == {"music": 4, "science": 4, "sport": 4}
+        known = found.lo.notna() & found.hi.notna()
+        assert ((found.lo <= found.values) & (found.values <= found.hi) | ~known).all().all()
+
+    def test_limits_and_numbers_of_a_map(self):
+        samples = pd.concat([sample_frame("ffnskip", 0.5)] * 4, ignore_index=True)
+        samples = samples.assign(example_id=[f"{n}" for n in range(len(samples))])
+        rows = [Row("x", "ffnskip", ("r",)), Row("y", "ffnskip", ("s",))]
+        part = samples.iloc[:20].assign(run_id="s")
+        found = difference_by(pd.concat([samples, part]), rows, "category")
+        assert (found.lo.loc["x"] < -0.25).all() and (found.hi.loc["x"] > -0.25).all()
+        cells = maps.Cells(found.values, found.lo, found.hi, found.n)
+        assert cells.heads() == ["music\nn = 7 to 16", "science\nn = 7 to 16", "sport\nn = 6 to 16"]
 
     def test_thirds(self):
         found = thirds(pd.Series([1, 2, 3, 4, 5, 6, None]))

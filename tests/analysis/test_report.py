@@ -5,9 +5,11 @@ import json
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from small_study import write_study
 
 from analysis import AnalysisError, load_metrics, load_samples
 from analysis.__main__ import main
+from analysis.chosen import Choice
 from analysis.tables import comparison, markdown, settings
 from runners.schema import METRICS, SAMPLES, metrics_json, samples_table
 from runners.storage import RunFolder
@@ -168,3 +170,58 @@ class TestCommand:
         (results / "a/samples.parquet").write_bytes(b"PAR1")
         with pytest.raises(AnalysisError, match=r"a/samples\.parquet cannot be read"):
             load_samples(results)
+
+
+class TestSomeRuns:
+    @pytest.fixture
+    def results(self, tmp_path):
+        write_study(tmp_path / "results")
+        return tmp_path / "results"
+
+    def reported(self, capsys, *arguments):
+        main(["report", *map(str, arguments)])
+        return capsys.readouterr().out
+
+    def test_of_some_methods_and_tasks(self, results, tmp_path, capsys):
+        where = ("--where", "method=ffnskip,full", "--where", "task=factoidqa")
+        out = self.reported(capsys, results, *where, "--out", tmp_path / "some")
+        assert "Of 10 runs only those with method=ffnskip,full, task=factoidqa; p-values" in out
+        for name in ("tables.md", "report.html", "metrics.csv", "pareto-quality-speedup.svg"):
+            text = (tmp_path / "some" / name).read_text()
+            assert "early_exit" not in text and "summarization" not in text and "ffnskip" in text
+
+    def test_of_some_runs(self, results, tmp_path, capsys):
+        run, *_ = sorted(results.glob("*ffnskip*"))
+        self.reported(capsys, results, run, "--out", tmp_path / "some")
+        assert (tmp_path / "some" / "metrics.csv").read_text().count("\n") == 2
+
+    @pytest.mark.parametrize(
+        ("condition", "runs"),
+        [("batch_size=1", 10), ("lossless=true", 2), ("seed=null", 10), ("realised_skip_weighted=0", 0)],
+    )
+    def test_numbers_truth_values_and_what_is_unknown(self, results, condition, runs):
+        metrics = load_metrics(results)
+        if runs:
+            assert len(Choice((condition,)).of(metrics)) == runs
+        else:
+            with pytest.raises(AnalysisError, match=f"no run has {condition}; there are: "):
+                Choice((condition,)).of(metrics)
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["--where", "method"], "--where method is no condition; write --where method="),
+            (["--where", "metod=full"], "there is no metric metod; did you mean method?"),
+            (
+                ["--where", "method=fullest"],
+                "no run has method=fullest; there are: early_exit, ffnskip",
+            ),
+            (["nowhere"], "there is no run nowhere"),
+        ],
+    )
+    def test_what_cannot_be_chosen_is_one_line(self, results, capsys, arguments, says):
+        with pytest.raises(SystemExit) as end:
+            main(["report", str(results), *arguments])
+        err = capsys.readouterr().err
+        assert end.value.code == 2 and err.startswith(f"error: {says}") and err.count("\n") == 1
+        assert not (results / "report").exists()

@@ -3,14 +3,19 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from bench import ROOT
 from gguf import GGUFWriter
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from tiny_model import save_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from runners.configure import GROUPS
 from runners.errors import RunError
 from runners.storage import RunFolder
 from runners.user_errors import USER_ERRORS, one_line
@@ -321,10 +326,40 @@ class TestRescore:
         assert "cannot read" in refused("rescore", str(folder))
 
 
-def test_names_are_listed(command):
+def test_names_are_listed_with_a_line_each(command):
     status, out, err = command("--list")
     assert (status, err) == (0, "")
-    listed = dict(line.split(": ") for line in out.splitlines())
-    for group in ("method", "task", "model", "experiment"):
-        names = sorted(file.stem for file in (ROOT / "conf" / group).glob("*.yaml"))
-        assert listed[group].split(", ") == names
+    listed = [line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  ")]
+    expected = [
+        file.stem
+        for group in ("method", "task", "model", "experiment")
+        for file in sorted((ROOT / "conf" / group).glob("*.yaml"))
+    ]
+    assert [name for name, _ in listed] == expected and all(len(said) > 15 for _, said in listed)
+    said = "FFN-SkipLLM: skip the FFNs after the one that no longer turns the residual stream."
+    assert ["ffnskip", said] in listed
+
+
+@pytest.mark.parametrize("method", sorted(file.stem for file in (ROOT / "conf" / "method").glob("*.yaml")))
+def test_help_has_a_line_for_every_key(command, method):
+    status, out, err = command(f"method={method}", "task=xsum", "--help")
+    assert (status, err) == (0, "")
+    known = {line.split("=")[0].strip() for line in out.splitlines() if line.startswith("  ")}
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = OmegaConf.to_container(compose("config", [f"method={method}", "task=xsum"]))
+    keys = {f"{group}.{key}" for group in GROUPS for key in config[group] if key != "name"}
+    assert keys | {key for key in config if key not in GROUPS} == known
+    if method == "ffnskip":
+        assert "limit=null" in out and "examples to run; null: all" in out and "task.max_new_tokens=48" in out
+
+
+def test_help_and_list_import_nothing_of_the_engine():
+    code = (
+        "import sys, run; sys.argv[1:] = [{!r}]; run.main(); "
+        "print(*{{'torch', 'hydra', 'omegaconf', 'numpy'}} & set(sys.modules))"
+    )
+    for word in ("--help", "--list"):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(word)], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == ""

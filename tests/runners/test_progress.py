@@ -54,18 +54,18 @@ def test_a_log_is_told_now_and_then(capsys):
     told = progress_in(capsys.readouterr().err)
     # Every second example took it past the interval; the end is told by what comes after it.
     assert [line.split(",")[0] for line in told] == [f"ffnskip: {done} of 10 examples" for done in (4, 6, 8)]
-    assert told[0] == "ffnskip: 4 of 10 examples, 31.0 tokens/s, about 90 s left"
-    assert told[2].endswith(", about 30 s left")
+    assert told[0] == "ffnskip: 4 of 10 examples, 31.0 tokens/s, about 3 min left"
+    assert told[2].endswith(", about 60 s left")
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(32, "96 s"), (60, "3 min"), (1200, "1 h 0 min")])
+@pytest.mark.parametrize(("seconds", "said"), [(64, "96 s"), (90, "2 min"), (2400, "1 h 0 min")])
 def test_what_is_left_in_words(capsys, seconds, said):
     clock = Clock()
-    bar = Bar(4, "example", clock=clock)
+    bar = Bar(5, "example", clock=clock)
     clock.now = seconds
-    bar.update(1)
+    bar.update(2)
     (line,) = progress_in(capsys.readouterr().err)
-    assert line == f": 1 of 4 examples, about {said} left"
+    assert line == f": 2 of 5 examples, about {said} left"
 
 
 def test_a_run_says_what_it_does(bench, capsys):

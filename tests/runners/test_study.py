@@ -9,9 +9,11 @@ import time
 import pytest
 from bench import ROOT, rows_of
 
+from progress import progress_in
 from runners.execute import Finished
 from runners.job_process import TRY_AGAIN, how_it_ended, job_command
 from runners.pair import Pair
+from runners.result_line import result_line
 from runners.study import Study
 from runners.wandb_logger import Destination
 
@@ -153,6 +155,29 @@ def test_what_is_no_job(command, study, arguments, says):
     assert (status, out) == (2, "") and says in err and err.count("\n") == 1
 
 
+def test_the_log_of_a_job_says_what_it_does_and_what_came_of_it(bench, study, no_signals, capfd):
+    one = study(["limit=2", "max_new_tokens=6"], ["max_new_tokens=5000"])
+    capfd.readouterr()
+    assert job_command([str(one.folder), "1"], CONF) == 0
+    told = progress_in(capfd.readouterr().err)
+    assert [line.split()[0] for line in told] == ["Job", "Loading", "Answering", "Finished,"]
+    assert told[0].startswith("Job 1 of 2 on ") and "limit=2" in told[0]
+    assert told[-1].startswith("Finished, 2 examples: quality ") and told[-1].endswith(one.status(1).run)
+    assert job_command([str(one.folder), "2"], CONF) == 1
+    assert progress_in(capfd.readouterr().err)[-1] == f"Failed: {one.status(2).reason}"
+
+
+def test_the_line_of_a_result_leaves_out_what_is_unknown(tmp_path):
+    known = {"examples": 9, "quality": 0.25, "full_quality": 0.5, "quality_metric": "rougeL"}
+    known |= {"realised_skip_weighted": 0.2034, "speedup": 1.139, "tokens_per_s": 72.1}
+    assert result_line(known, tmp_path) == (
+        "Finished, 9 examples: quality 0.25 (rougeL), the full model's 0.5, realised skip 0.203, 1.14 times "
+        f"the full model's decode speed, 72.1 decode tokens/s; {tmp_path}"
+    )
+    unknown = dict.fromkeys(known) | {"examples": 2, "tokens_per_s": 3.0}
+    assert result_line(unknown, tmp_path) == f"Finished, 2 examples: 3 decode tokens/s; {tmp_path}"
+
+
 def test_the_words_for_an_end():
     assert how_it_ended(7) == "its process ended with status 7 and without a word"
     assert how_it_ended(-signal.SIGTERM) == "its process was ended by SIGTERM"
@@ -161,9 +186,11 @@ def test_the_words_for_an_end():
 def test_the_same_jobs_are_the_same_study_with_labels_of_what_differs(tmp_path):
     jobs = [["+experiment=demo", "method=full", "task.path=a b"], ["+experiment=demo", "method=swift"]]
     one = Study.create(tmp_path, jobs)
+    assert states(one) == ["waiting", "waiting"]
     one.tell(1, "running")
     again = Study.create(tmp_path, jobs)
-    assert again.folder == one.folder and again.jobs == jobs and states(again) == ["waiting", "waiting"]
+    # How a job stands is not forgotten.
+    assert again.folder == one.folder and again.jobs == jobs and states(again) == ["running", "waiting"]
     assert [again.label(number) for number in again.numbers] == [
         "method=full 'task.path=a b'",
         "method=swift",

@@ -20,7 +20,7 @@ def summarise(rows: Rows, facts: Mapping[str, Any], seed: int = 0) -> dict[str, 
         What the rows do not say: names, settings, memory, energy, set-up and wall time, replay results. An
         earlier record of the same run will do (rescoring): whatever the rows do say is computed anew.
     seed
-        Of the bootstrap.
+        Of the bootstrap of scores.
 
     Returns
     -------
@@ -42,9 +42,9 @@ def summarise(rows: Rows, facts: Mapping[str, Any], seed: int = 0) -> dict[str, 
     derived = {
         "examples": len({row.get("example_id") for row in rows}),
         **quality(rows, seed),
-        **hallucination(rows, seed),
-        **lengths(rows),
-        **speed(rows, batch_size, drift, seed),
+        **hallucination(rows),
+        **lengths(rows, facts.get("max_new_tokens")),
+        **speed(rows, batch_size, drift),
         **left_out,
         **replayed,
         "speed_note": speed_note(facts.get("method"), lossless, left_out["skip_step_share"]),

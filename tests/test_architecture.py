@@ -15,7 +15,10 @@ ALLOWED = {
     "methods": {"models"},
     "tasks": set(),
     "runners": {"models", "methods", "tasks"},
-    "analysis": {"runners.notices", "runners.schema", "runners.statistics", "runners.wandb_logger"},
+    "analysis": {
+        *("runners.notices", "runners.schema", "runners.significance", "runners.statistics"),
+        "runners.wandb_logger",
+    },
 }
 FILES = [file for room in (*ROOMS, "scripts") for file in sorted((ROOT / room).rglob("*.py"))] + [
     ROOT / "run.py"

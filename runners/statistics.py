@@ -81,7 +81,7 @@ def bootstrap_of_sums(
     from scipy import stats  # a second to import, and a run needs it only at its end
 
     count = len(totals)
-    least = stats.norm.sf(_student(count, confidence) * np.sqrt(count / (count - 1)))
+    least = stats.norm.sf(student(count, confidence) * np.sqrt(count / (count - 1)))
     lo, hi = np.quantile(draws, [least, 1 - least])
     return Interval(estimate, float(lo), float(hi))
 
@@ -127,7 +127,7 @@ def speedup_interval(
     own = np.log(totals[:, :4]) @ signs[:4]
     means = [np.log(estimate), own.mean() + np.log(sums[4:]) @ signs[4:]]
     spreads = [np.std(totals / sums @ signs, ddof=1) * count, np.std(own, ddof=1)]
-    half = _student(count) * np.sqrt(_NEIGHBOURS / count) * np.array(spreads)
+    half = student(count) * np.sqrt(_NEIGHBOURS / count) * np.array(spreads)
     return Interval(estimate, float(np.exp(min(means - half))), float(np.exp(max(means + half))))
 
 
@@ -258,8 +258,8 @@ def span_of(*sides: ArrayLike) -> float | None:
     return 1.0 if ((both >= 0) & (both <= 1)).all() else None
 
 
-def _student(count: int, confidence: float = CONFIDENCE) -> float:
-    """The upper quantile of Student's t for the mean of so many."""
+def student(count: int, confidence: float = CONFIDENCE) -> float:
+    """Return the upper quantile of Student's t for the mean of so many."""
     from scipy import stats
 
     return float(stats.t.ppf((1 + confidence) / 2, count - 1))

@@ -20,9 +20,10 @@ CONFIDENCE = 0.95
 # drawn from them.
 LEAST_DRAWN = 6
 LEAST_TIMED = 4
-# Pairs are timed full, method, method, full: where a machine's speed wanders at the pace of the answers,
-# pairs side by side are alike, correlated by up to 1/8.
-_NEIGHBOURS = 1 + 2 / 8
+# Pairs side by side are alike: they are timed full, method, method, full, so that what disturbs two answers
+# in a row pushes two pairs the same way. Measured, means over 4 to 16 pairs in a row of the full model beside
+# itself vary about twice as much as those of independent pairs.
+_NEIGHBOURS = 2.0
 _NORMAL = 1.959963984540054
 _CHUNK = 2_000_000  # random cluster numbers drawn at a time, or kept, which bounds the memory
 

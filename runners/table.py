@@ -85,11 +85,11 @@ def _group(title: str, records: list[Record], width: int) -> str:
         [_wrapped(_breakable(heading(record, records)), _HEADING), *(row.cell(record) for row in rows)]
         for record in records
     ]
-    apart = {row.title for given in ROWS for row in _baselines(given, records)}
+    apart = {row.field for given in ROWS for row in _baselines(given, records)}
     baseline = None
     if full is not None:
         # Where each run has its own, one of them would be taken for all.
-        cells = ([""] if row.own_baseline.title in apart else row.full_cell(full) for row in rows)
+        cells = ([""] if row.full in apart else row.full_cell(full) for row in rows)
         baseline = [["full model"], *cells]
     parts = [textwrap.fill(printable(title), width), ""]
     for panel in _panels([[""], *labels], baseline, columns, width):

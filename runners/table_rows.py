@@ -40,7 +40,7 @@ class Row:
     @property
     def own_baseline(self) -> "Row":
         """The full model's value beside each run, as a row of its own."""
-        return replace(self, title=f"  full model, {self.title.strip()}", field=self.full, full="")
+        return replace(self, title="  full model beside it", field=self.full, full="")
 
     def label(self, record: Record) -> str:
         """Return the label."""

@@ -267,9 +267,9 @@ def test_target_out_of_reach(refused, bench):
     assert "target_skip=0.9 is out of reach: share reaches a realised skip (weighted) of 0.00 to 0." in line
 
 
-def test_calibration_too_small_to_trust(refused, bench):
-    line = refused(*bench.overrides("method=random_ffn", "runner.calibration_prompts=2"))
-    assert "decode steps" in line and "raise runner.calibration_prompts" in line
+def test_a_target_beside_what_it_solves(refused, bench):
+    line = refused(*bench.overrides("method=ffnskip", "method.threshold=0.9", "method.target_skip=0.1"))
+    assert "threshold=0.9 and target_skip=0.1 exclude each other" in line
 
 
 class TestRescore:

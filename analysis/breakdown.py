@@ -5,7 +5,7 @@ import pandas as pd
 
 from analysis import cells
 from analysis.tables import records_of
-from runners.statistics import clustered_mean_interval
+from runners.statistics import paired_difference_interval
 
 _MEANS = ("quality", "full_quality", "collapsed", "hallucinated", "full_hallucinated")
 
@@ -31,12 +31,13 @@ def category_values(samples: pd.DataFrame, names: dict[str, str]) -> pd.DataFram
     means = (
         known.assign(**{name: known[name].astype(float) for name in _MEANS}).groupby(keys)[[*_MEANS]].mean()
     )
-    differences = (known["quality"] - known["full_quality"]).to_numpy(float)
+    scores = known[["quality", "full_quality"]].to_numpy(float)
     examples = known["example_id"].to_numpy()
     rows = []
     for key, places in known.groupby(keys).indices.items():
-        pairs = places[~np.isnan(differences[places])]
-        delta = clustered_mean_interval(differences[pairs], examples[pairs].tolist())
+        pairs = places[~np.isnan(scores[places]).any(axis=1)]
+        own, full = scores[pairs].T
+        delta = paired_difference_interval(own, full, examples[pairs].tolist())
         rows.append(
             dict(zip(keys, key, strict=True))
             | {"method": names[key[2]], "answers": len(places)}

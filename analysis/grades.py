@@ -7,7 +7,8 @@ import pandas as pd
 
 from analysis import cells
 from analysis.tables import table
-from runners.statistics import agreed_winner, clustered_mean_interval
+from runners.schema import GRADE_SPAN
+from runners.statistics import agreed_winner, paired_difference_interval
 
 _PLACE = ["example_id", "turn"]
 
@@ -81,8 +82,9 @@ def _graded(group: pd.DataFrame) -> dict[str, str]:
         group[group["side"] == side].set_index(_PLACE)["rating"].dropna().astype(float)
         for side in ("own", "full")
     )
-    pairs = (own - full).dropna()
-    delta = clustered_mean_interval(pairs.to_numpy(), pairs.index.get_level_values(0).tolist())
+    pairs = pd.concat([own, full], axis=1, join="inner")
+    examples = pairs.index.get_level_values(0).tolist()
+    delta = paired_difference_interval(pairs.iloc[:, 0], pairs.iloc[:, 1], examples, span=GRADE_SPAN)
     return {
         "answers": str(len(group[_PLACE].drop_duplicates())),
         "grade": cells.mean(own, "{:.2f}"),

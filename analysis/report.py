@@ -72,7 +72,7 @@ def write_report(root: Path, out: Path, choice: Choice = EVERYTHING) -> Report:
         begun = f"; begun and not ended: {', '.join(run.name for run in unfinished)}" if unfinished else ""
         raise AnalysisError(f"{root} holds no finished run{begun}")
     count, metrics = len(metrics), choice.of(metrics)
-    samples = load_samples(root, COLUMNS)
+    samples = _as_measured(load_samples(root, COLUMNS), metrics)
     samples = samples[samples["run_id"].isin(metrics["run_id"])]
     found = with_own_metrics(with_new_hallucination_limits(settings(metrics), samples))
     try:
@@ -94,6 +94,12 @@ def write_report(root: Path, out: Path, choice: Choice = EVERYTHING) -> Report:
     except OSError as error:
         raise AnalysisError(f"cannot write {error.filename or out}: {error.strerror}") from error
     return Report(text, written)
+
+
+def _as_measured(samples: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Answers without what could not be seen of them: a loop, within a length limit that ends before one."""
+    unseen = metrics.loc[metrics["collapse_rate"].isna(), "run_id"]
+    return samples.assign(collapsed=samples["collapsed"].mask(samples["run_id"].isin(unseen)))
 
 
 def _remove_others(out: Path, written: Iterable[Path]) -> None:

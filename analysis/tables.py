@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.seeds import HIGHEST, LOWEST, SEEDS, pooled, together
 from runners.schema import method_parameters, setting, settings_apart
-from runners.statistics import corrected_p_values
+from runners.significance import corrected_p_values, quality_verdict
 
 UNKNOWN = "–"
 UNNAMED = "unnamed method"
@@ -70,12 +70,12 @@ def method(record: Record, among: Sequence[Record]) -> str:
 
 
 def point_label(record: Record, among: Sequence[Record]) -> str:
-    """What tells a run from the others of its method, in few letters: values alone, the skip asked for first,
-    and the seed where there are several."""
+    """What tells a run from the others of its method, in few letters: values alone, the realised skip first
+    with the one that was asked for, and the seed where there are several."""
     given = method_parameters(record)
-    asked = record.get("target_skip") if _solved(record) else None
-    values = [asked, *(given[name] for name in _differing(record, among))]
-    said = [_short(value) for value in values if value is not None]
+    values = [given[name] for name in _differing(record, among)]
+    said = [_realised(record)] if _solved(record) and record.get("target_skip") is not None else []
+    said += [_short(value) for value in values if value is not None]
     seeds = {other.get("seed") for other in among if other["method"] == record["method"]}
     return " ".join([*said, f"seed {record.get('seed')}"] if len(seeds) > 1 else said)
 
@@ -85,9 +85,32 @@ def _solved(record: Record) -> bool:
     return bool(record.get("solved_parameter")) and record.get("solved_value") is not None
 
 
+def _realised(record: Record) -> str:
+    """`0.37 (asked 0.3)`, both in the unit that was asked in."""
+    unit = record.get("target_unit") or "weighted"
+    realised, asked = record.get(f"realised_skip_{unit}"), f"asked {_short(record['target_skip'])}"
+    return asked if realised is None else f"{realised:.2f} ({asked})"
+
+
+def _asked(record: Record) -> str:
+    """The skip that was asked for; in another unit than the column beside it, with what it came to."""
+    if record.get("target_skip") is None:
+        return UNKNOWN
+    unit = record.get("target_unit") or "weighted"
+    return f"{record['target_skip']:.2f}" if unit == "weighted" else f"{_realised(record)}, {unit}"
+
+
 def _differing(record: Record, among: Sequence[Record]) -> list[str]:
-    """Parameters in which runs of the same method differ, without the skip asked for and what it solved."""
+    """Parameters in which runs of the same method differ, without what was solved, and the skip asked for
+    unless the same was solved for another."""
     aside = {"target_skip", record.get("solved_parameter") if _solved(record) else None}
+    if _solved(record) and any(
+        other["method"] == record["method"]
+        and other.get("solved_value") == record["solved_value"]
+        and other.get("target_skip") != record.get("target_skip")
+        for other in among
+    ):
+        aside.remove("target_skip")
     given = method_parameters(record)
     # Few texts among many runs.
     alike = {other.get("method_params"): other for other in among if other["method"] == record["method"]}
@@ -109,11 +132,11 @@ def _short(value: Any) -> str:
 
 # What a record carries in addition: its p-value, corrected for the others of its table.
 HOLM = "quality_p_holm"
-SIGNIFICANT = 0.05
 _P_VALUE = "p (Holm)"
 COLUMNS = (
     Column("seeds", lambda record: str(record.get(SEEDS, UNKNOWN))),
-    Column("skip", number("realised_skip_weighted", "{:.2f}"), lambda record: "0"),
+    Column("realised skip", number("realised_skip_weighted", "{:.2f}"), lambda record: "0"),
+    Column("asked skip", _asked),
     Column("quality", number("quality", "{:.2f}"), number("full_quality", "{:.2f}")),
     Column("difference to full", number("quality_delta", "{:+.2f}", interval=True)),
     Column(_P_VALUE, lambda record: _p_value(record)),
@@ -132,7 +155,16 @@ COLUMNS = (
     Column("deciding", number("decision_bytes_share", "{:.0f} %", 100)),
 )
 _VALUES = (
-    *("run_id", "method", "method_params", "untrained_ablation", "lossless", "examples", "target_skip"),
+    *(
+        "run_id",
+        "method",
+        "method_params",
+        "untrained_ablation",
+        "lossless",
+        "examples",
+        "target_skip",
+        "target_unit",
+    ),
     *("realised_skip_weighted", "realised_skip_ffn", "realised_skip_attention"),
     *("quality", "quality_lo", "quality_hi", "full_quality"),
     *("quality_delta", "quality_delta_lo", "quality_delta_hi", "quality_p", HOLM, "quality_mde"),
@@ -159,10 +191,7 @@ def records_of(metrics: pd.DataFrame) -> list[Record]:
 
 def mark(record: Record) -> str:
     """↓ or ↑ where a run of `settings` is worse or better than the full model beyond chance, else nothing."""
-    p, delta = record.get(HOLM), record.get("quality_delta")
-    if p is None or delta is None or p >= SIGNIFICANT:
-        return ""
-    return "↓" if delta < 0 else "↑"
+    return {"lower": "↓", "higher": "↑"}.get(quality_verdict(record, record.get(HOLM)) or "", "")
 
 
 def _p_value(record: Record) -> str:

@@ -26,7 +26,7 @@ class DropLast(Method):
         super().bind(stack)
         depth = len(stack.layers)
         self._plan = Plan.of_layers(depth, range(depth - self.params.count(depth)))
-        self.solves = Solvable("layers", at=lambda share: round(share * (depth - 1)), rises=True)
+        self.solves = Solvable("layers", at=lambda share: round(share * (depth - 1)), rises=True, counts=True)
 
     @property
     def nominal_skip(self) -> float:

@@ -7,7 +7,7 @@ All train the model for it; on any other model this is an untrained ablation.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -48,6 +48,7 @@ class EarlyExitParams(TargetParams):
         K,V; hole: nothing, later tokens see fewer; defer: the exact K,V, in one pass with a later token.
     """
 
+    SOLVED: ClassVar[str] = "threshold"
     target_skip: float | None = 0.2
     threshold: float | None = None
     confidence: str = "softmax"
@@ -76,9 +77,9 @@ class EarlyExit(Method):
 
     def __init__(self, params: Any = None):
         super().__init__(params)
-        own, self.kv_policy = self.params, self.params.kv_policy
+        own = self.params
+        self.kv_policy, self.max_batch = own.kv_policy, 1 if own.kv_policy == "defer" else None
         self.rule = ExitRule(own.confidence, own.threshold, own.decay, own.tau)
-        self.max_batch = 1 if own.kv_policy == "defer" else None
         self.solves = Solvable("threshold", at=self.rule.threshold_at, rises=False)
 
     def bind(self, stack: Stack) -> None:

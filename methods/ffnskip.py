@@ -6,6 +6,7 @@ EMNLP 2024, Algorithm 1.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,6 +42,7 @@ class FFNSkipParams(EligibleFFNs):
         gather: every row skips for itself; all: an FFN is skipped only when every row would skip it.
     """
 
+    SOLVED: ClassVar[str] = "threshold"
     threshold: float | None = None
     skip_span: int | None = None
     similarity: str = "residual"

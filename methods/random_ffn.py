@@ -1,6 +1,7 @@
 """Control of FFN-SkipLLM: the same eligible FFNs and warm-up, but skipped at random, token by token."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ class RandomFFNParams(EligibleFFNs):
         Share of the eligible FFNs that each token skips. None: whatever `target_skip` solves, else none.
     """
 
+    SOLVED: ClassVar[str] = "share"
     share: float | None = None
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """Control of the layer-skipping methods: every token skips random layers, the first and the last excepted."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ class RandomLayerParams(TargetParams):
         solves, else none.
     """
 
+    SOLVED: ClassVar[str] = "share"
     target_skip: float | None = 0.2
     share: float | None = None
 

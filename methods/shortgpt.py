@@ -36,7 +36,7 @@ class ShortGPT(Method):
     def bind(self, stack: Stack) -> None:
         super().bind(stack)
         depth = len(stack.layers)
-        self.solves = Solvable("layers", at=lambda share: round(share * (depth - 1)), rises=True)
+        self.solves = Solvable("layers", at=lambda share: round(share * (depth - 1)), rises=True, counts=True)
         self.influence: list[float] = []
         self._choose()
 

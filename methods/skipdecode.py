@@ -6,6 +6,7 @@ untrained ablation.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from methods.shared.errors import MethodError
 from methods.shared.method import Method
@@ -45,6 +46,7 @@ class SkipDecodeParams(TargetParams):
         `max_layers` and `min_layers` of one of the paper's configurations, a key of `PRESETS`.
     """
 
+    SOLVED: ClassVar[str] = "min_layers"
     max_layers: int | None = None
     min_layers: int | None = None
     horizon: int | None = None

@@ -3,7 +3,7 @@ input-adaptivity."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from methods.full import Full
 from methods.shared.eligible import EligibleFFNs
@@ -28,6 +28,7 @@ class StaticFFNParams(EligibleFFNs):
         None: whatever `target_skip` solves, else none.
     """
 
+    SOLVED: ClassVar[str] = "count"
     count: int | None = None
 
     def __post_init__(self) -> None:
@@ -47,7 +48,7 @@ class StaticFFN(Method):
         super().bind(stack)
         self.eligible = self.params.layers(len(stack.layers))
         most = len(self.eligible)
-        self.solves = Solvable("count", at=lambda share: round(share * most), rises=True)
+        self.solves = Solvable("count", at=lambda share: round(share * most), rises=True, counts=True)
         if self.params.count is not None and self.params.count > most:
             raise MethodError(
                 f"count={self.params.count} is out of range: {most} FFNs are eligible in this model"

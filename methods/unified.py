@@ -7,6 +7,7 @@ ablation.
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import ClassVar
 
 from methods.shared.errors import MethodError
 from methods.shared.method import Method
@@ -29,6 +30,7 @@ class UnifiedParams(TargetParams):
         balanced: evenly spaced skipped layers; auto: official from 2x on, balanced below.
     """
 
+    SOLVED: ClassVar[str] = "target_speedup"
     target_speedup: float | None = None
     rule: str = "auto"
 
@@ -88,7 +90,7 @@ class Unified(Method):
             # Rounded down, so that depth / value does not fall below the layers meant.
             return int(depth / layers * 10**4) / 10**4
 
-        self.solves = Solvable("target_speedup", at=at, rises=True)
+        self.solves = Solvable("target_speedup", at=at, rises=True, counts=True)
 
     @property
     def nominal_skip(self) -> float:

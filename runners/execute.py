@@ -90,7 +90,9 @@ def _plan(job: Job) -> _Plan:
     turns = max(len(one.turns) for one in examples)
     check_judge(job.judge, job.task_name, job.runner.baseline, turns)
     check_entailment(task)
-    run = RunFolder(root, identity.run_id(job, conditions, task, examples, calibration))
+    # Solving may take more of them than it begins with.
+    pool = task.calibration() if calibration else []
+    run = RunFolder(root, identity.run_id(job, conditions, task, examples, pool))
     return _Plan(task, examples, calibration, method, max_new_tokens, conditions, run)
 
 

@@ -98,7 +98,7 @@ def run_id(
     task
         Shows what is asked: the solved questions of a few-shot prompt come from outside the examples.
     examples, calibration
-        What is scored, and what the method is tuned on.
+        What is scored, and all that the method may be tuned on.
     """
 
     def asked(example: Example) -> list[Any]:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runners.columns import mean, rows_with
-from runners.statistics import agreed_winner, clustered_mean_interval
+from runners.schema import GRADE_SPAN
+from runners.statistics import agreed_winner, paired_difference_interval
 from tasks.judges.config import JudgeConfig
 
 Judged = Sequence[Mapping[str, Any]]
@@ -22,9 +23,11 @@ def judge_metrics(judged: Judged, config: JudgeConfig, seed: int = 0) -> dict[st
         for side in ("own", "full")
     }
     both = sorted(grades["own"].keys() & grades["full"].keys())
-    delta = clustered_mean_interval(
-        [grades["own"][place] - grades["full"][place] for place in both],
+    delta = paired_difference_interval(
+        [grades["own"][place] for place in both],
+        [grades["full"][place] for place in both],
         [example for example, _ in both],
+        span=GRADE_SPAN,
         seed=seed,
     )
     outcomes = _outcomes(judged)

@@ -21,7 +21,7 @@ def summarise(rows: Rows, facts: Mapping[str, Any], seed: int = 0) -> dict[str, 
         What the rows do not say: names, settings, memory, energy, set-up and wall time, replay results. An
         earlier record of the same run will do (rescoring): whatever the rows do say is computed anew.
     seed
-        Of the bootstrap.
+        Of the bootstrap of scores.
 
     Returns
     -------
@@ -43,9 +43,9 @@ def summarise(rows: Rows, facts: Mapping[str, Any], seed: int = 0) -> dict[str, 
     derived = {
         "examples": len({row.get("example_id") for row in rows}),
         **quality(rows, seed),
-        **hallucination(rows, seed),
-        **lengths(rows),
-        **speed(rows, batch_size, drift, seed),
+        **hallucination(rows),
+        **lengths(rows, facts.get("max_new_tokens")),
+        **speed(rows, batch_size, drift),
         **left_out,
         **replayed,
         **own_metrics(rows, names_of(facts)),

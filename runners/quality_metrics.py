@@ -8,12 +8,14 @@ import numpy as np
 from runners.columns import Rows, column, column_mean, mean, quotient, rows_with
 from runners.schema import RIGHT, WRONG
 from runners.scoring import is_cut_off
+from runners.significance import mcnemar_detectable, mcnemar_exact, minimum_detectable_difference
 from runners.statistics import (
     clustered_mean_interval,
-    mcnemar_exact,
-    minimum_detectable_difference,
+    paired_difference_interval,
     rate_difference_interval,
+    span_of,
 )
+from tasks.scoring.collapse import MIN_TOKENS
 
 ATTEMPTED = RIGHT + WRONG
 
@@ -23,19 +25,21 @@ def quality(rows: Rows, seed: int = 0) -> dict[str, Any]:
 
     Intervals are clustered by conversation (`example_id`). `quality_delta` is method minus full model over
     the pairs in which both have a score. `quality_p` is McNemar's exact test, for scores that are 0 or 1 with
-    one turn a conversation (the test needs independent pairs), else None. `quality_mde`: see
-    `statistics.minimum_detectable_difference`; None where no pair differs and scores leave [0, 1].
+    one turn a conversation (the test needs independent pairs), else None. `quality_mde`: what that test would
+    reveal, else `significance.minimum_detectable_difference`; None beyond the scale, and where no pair
+    differs and scores leave [0, 1].
     """
     scored, pairs = rows_with(rows, "quality"), rows_with(rows, "quality", "full_quality")
     own = clustered_mean_interval(column(scored, "quality"), _conversations(scored), seed=seed)
     answers, full_answers = column(pairs, "quality"), column(pairs, "full_quality")
     differences, clusters = answers - full_answers, _conversations(pairs)
-    delta = clustered_mean_interval(differences, clusters, seed=seed)
     both = np.concatenate([answers, full_answers])
-    unit_scale = bool(((both >= 0) & (both <= 1)).all())
-    p = None
+    delta = paired_difference_interval(answers, full_answers, clusters, seed=seed)
     if len(pairs) >= 2 and np.isin(both, (0, 1)).all() and len(set(clusters)) == len(pairs):
-        p = mcnemar_exact(int((differences > 0).sum()), int((differences < 0).sum()))
+        discordant = int((differences > 0).sum()), int((differences < 0).sum())
+        p, detectable = mcnemar_exact(*discordant), mcnemar_detectable(*discordant, len(pairs))
+    else:
+        p, detectable = None, minimum_detectable_difference(differences, clusters, span=span_of(both))
     return {
         "quality_n": len(scored),
         "quality": own.estimate,
@@ -46,13 +50,11 @@ def quality(rows: Rows, seed: int = 0) -> dict[str, Any]:
         "quality_delta_lo": delta.lo,
         "quality_delta_hi": delta.hi,
         "quality_p": p,
-        "quality_mde": minimum_detectable_difference(differences, clusters)
-        if unit_scale or differences.any()
-        else None,
+        "quality_mde": detectable,
     }
 
 
-def hallucination(rows: Rows, seed: int = 0) -> dict[str, Any]:
+def hallucination(rows: Rows) -> dict[str, Any]:
     """Return the hallucination metrics of rows with `outcome` and `full_outcome`.
 
     A rate is wrong ÷ attempted, where an abstention and a collapse are no attempt. `new_hallucination_rate`
@@ -66,7 +68,6 @@ def hallucination(rows: Rows, seed: int = 0) -> dict[str, Any]:
         [outcome in WRONG for outcome in full],
         [outcome in ATTEMPTED for outcome in full],
         _conversations(pairs),
-        seed=seed,
     )
     both = list(zip(own, full, strict=True))
     return {
@@ -80,14 +81,18 @@ def hallucination(rows: Rows, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def lengths(rows: Rows) -> dict[str, Any]:
+def lengths(rows: Rows, limit: int | None = None) -> dict[str, Any]:
     """Return how answers end and what comes before them: collapse rates, share cut off by the length limit,
-    mean tokens; of models that think first, the share of thoughts, and of answers that never began."""
+    mean tokens; of models that think first, the share of thoughts, and of answers that never began.
+
+    Collapse rates are None where all answers must end before a loop could be told (`limit` tokens).
+    """
+    long_enough = limit is None or limit >= MIN_TOKENS
     return {
         **_thoughts(rows, ""),
         **_thoughts(rows, "full_"),
-        "collapse_rate": column_mean(rows, "collapsed"),
-        "full_collapse_rate": column_mean(rows, "full_collapsed"),
+        "collapse_rate": column_mean(rows, "collapsed") if long_enough else None,
+        "full_collapse_rate": column_mean(rows, "full_collapsed") if long_enough else None,
         "length_stop_rate": mean(
             row["finish_reason"] == "length" for row in rows_with(rows, "finish_reason")
         ),

@@ -161,6 +161,9 @@ JUDGEMENTS = _schema(
 # Outcomes of an answer that is right, and of one that is not; abstained, collapsed and cut off are none.
 RIGHT, WRONG = ("correct", "supported"), ("wrong", "unsupported")
 
+# Grades of a judge go from 1 to 10.
+GRADE_SPAN = 9.0
+
 # A machine's times differ by less from minute to minute.
 _DRIFTED = 0.05
 

@@ -24,9 +24,7 @@ def decode_tokens(row: Row, side: str = "") -> int:
     return max(0, row[f"{side}output_tokens"] - 1) if known(row, f"{side}output_tokens") else 0
 
 
-def speed(
-    rows: Rows, batch_size: int | None = None, drift: float | None = None, seed: int = 0
-) -> dict[str, Any]:
+def speed(rows: Rows, batch_size: int | None = None, drift: float | None = None) -> dict[str, Any]:
     """Return throughput, latency, speedups and their ceiling.
 
     Decode speed comes from the rows in which both sides decoded at least one token, so that `speedup` is
@@ -46,7 +44,7 @@ def speed(
     pairs = [row for row in own if _timed(row, "full_")]
     own, full = pairs or own, pairs or full
     clusters = [row.get("batch" if (batch_size or 1) > 1 else "example_id") for row in pairs]
-    # Their ratio is 1 by now; which examples were timed again is drawn with the others.
+    # Their ratio is 1 by now; the limits include how uncertain it is.
     timed = [(row["full_replay_s"], row["full_decode_s"]) if _replayed(row) else (0, 0) for row in pairs]
     ratio = speedup_interval(
         [decode_tokens(row) for row in pairs],
@@ -55,7 +53,6 @@ def speed(
         column(pairs, "full_decode_s"),
         clusters,
         again=None if drift is None else np.reshape(timed, (-1, 2)),
-        seed=seed,
     )
     rates, full_rates = _row_rates(own, ""), _row_rates(full, "full_")
     counted = rows_with(own, "method_bytes", "full_bytes")

@@ -1,26 +1,37 @@
-"""Intervals, tests and detectable differences for results that come in clusters.
+"""Intervals for results that come in clusters; tests are in `runners.significance`.
 
-The turns of one conversation, and the rows of one timed batch, are not independent of each other: they are
-resampled together. Every quantity here is a function of column sums (a mean is Σx ÷ Σ1, a speedup is a ratio
-of two ratios), so one bootstrap of sums serves them all. Nothing returns NaN; what cannot be known is None.
+The turns of one conversation, and the rows of one timed batch, are not independent of each other: they count
+together. Limits hold for few clusters too, or there are none: rates have limits that do not shrink to nothing
+where nothing happened, scores need six clusters and speeds four. Nothing returns NaN; what cannot be known is
+None.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import math
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
+# Of 2 to 5 clusters all lie on one side of the truth in more than 1 of 20 cases, and so does all that is
+# drawn from them.
+LEAST_DRAWN = 6
+LEAST_TIMED = 4
+# Pairs side by side are alike: they are timed full, method, method, full, so that what disturbs two answers
+# in a row pushes two pairs the same way. Measured, means over 4 to 16 pairs in a row of the full model beside
+# itself vary about twice as much as those of independent pairs.
+_NEIGHBOURS = 2.0
+_NORMAL = 1.959963984540054
 _CHUNK = 2_000_000  # random cluster numbers drawn at a time, or kept, which bounds the memory
 
 Floats = NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """An estimate and its confidence limits; these are None where the data cannot tell (below 2 clusters)."""
+    """An estimate and its confidence limits; these are None where the data cannot tell."""
 
     estimate: float | None
     lo: float | None
@@ -36,7 +47,7 @@ def bootstrap_of_sums(
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
 ) -> Interval:
-    """Return a statistic of column sums with its percentile bootstrap interval over clusters.
+    """Return a statistic of column sums with its bootstrap interval over clusters.
 
     Parameters
     ----------
@@ -51,29 +62,29 @@ def bootstrap_of_sums(
 
     Notes
     -----
-    Resamples in which the statistic is not defined are left out; where they are more than 1 in 20, there is
-    no interval. Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentiles).
+    Percentiles, moved outwards so that the interval of a mean is as wide as Student's: those of plain
+    percentiles are too narrow by √((G−1) ÷ G), and by the normal quantile in place of t. Hesterberg, The
+    American Statistician 69, 2015, section 4 (expanded percentiles). Resamples in which the statistic is not
+    defined are left out; there is no interval where they are more than 1 in 20, below `LEAST_DRAWN` clusters,
+    and where all draws are one value: no spread is no knowledge.
     """
     totals = _cluster_totals(np.asarray(columns, dtype=np.float64), clusters)
     with np.errstate(divide="ignore", invalid="ignore"):
         estimate = float(statistic(totals.sum(axis=0, keepdims=True))[0]) if len(totals) else np.nan
         if not np.isfinite(estimate):
             return Interval(None, None, None)
-        if len(totals) < 2:
+        if len(totals) < LEAST_DRAWN:
             return Interval(estimate, None, None)
         draws = statistic(_resampled_sums(totals, seed, resamples))
     draws = draws[np.isfinite(draws)]
-    if len(draws) < 0.95 * resamples:
+    if len(draws) < 0.95 * resamples or np.ptp(draws) <= 1e-12 * np.abs(draws).max():
         return Interval(estimate, None, None)
-    lo, hi = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    from scipy import stats  # a second to import, and a run needs it only at its end
+
+    count = len(totals)
+    least = stats.norm.sf(student(count, confidence) * np.sqrt(count / (count - 1)))
+    lo, hi = np.quantile(draws, [least, 1 - least])
     return Interval(estimate, float(lo), float(hi))
-
-
-def ratio_of_sums_interval(
-    numerator: ArrayLike, denominator: ArrayLike, clusters: Sequence[Hashable] | None = None, *, seed: int = 0
-) -> Interval:
-    """Return Σ numerator ÷ Σ denominator with its interval; both of shape (rows,)."""
-    return bootstrap_of_sums(np.column_stack([numerator, denominator]), _ratio, clusters, seed=seed)
 
 
 def speedup_interval(
@@ -84,36 +95,103 @@ def speedup_interval(
     clusters: Sequence[Hashable] | None = None,
     *,
     again: ArrayLike | None = None,
-    seed: int = 0,
 ) -> Interval:
     """Return (Σ tokens ÷ Σ seconds) ÷ (Σ full_tokens ÷ Σ full_seconds) with its interval over pairs.
 
-    All of shape (pairs,). Tokens and seconds of one pair are drawn together, so the interval is that of this
-    very ratio: not of a mean of ratios, which long and short answers would enter alike.
+    All of shape (pairs,), and above 0.
 
     Parameters
     ----------
     again
         Shape (pairs, 2): seconds of the full model beside the method, and at first, on the same tokens; 0 for
         pairs that were not timed again. Then the full model's seconds are times the ratio of these sums.
+
+    Notes
+    -----
+    The limits are the outer ones of two intervals by Student's t on logarithms: of this ratio of sums, by its
+    linear approximation, and of the mean over pairs. One pair during which the machine was busy with
+    something else rules the first and hardly moves the second, so a claim needs both. Standard errors are
+    widened for pairs side by side being alike. No limits below `LEAST_TIMED` clusters. `docs/metrics.md` has
+    the rates of false claims, which `scripts/bench_verdicts.py` measures.
     """
     columns = np.column_stack([tokens, seconds, full_tokens, full_seconds])
-    if again is None:
-        return bootstrap_of_sums(columns, _speedup, clusters, seed=seed)
-    columns = np.column_stack([columns, again])
-    return bootstrap_of_sums(columns, lambda s: _speedup(s) * s[:, 4] / s[:, 5], clusters, seed=seed)
-
-
-def _speedup(sums: Floats) -> Floats:
-    return sums[:, 0] / sums[:, 1] / (sums[:, 2] / sums[:, 3])
+    signs = [1, -1, -1, 1]
+    if again is not None:
+        columns, signs = np.column_stack([columns, again]), [*signs, 1, -1]
+    totals = _cluster_totals(np.asarray(columns, dtype=np.float64), clusters)
+    sums, count = totals.sum(axis=0), len(totals)
+    if not (np.isfinite(sums) & (sums > 0)).all():
+        return Interval(None, None, None)
+    estimate = float(np.exp(np.log(sums) @ signs))
+    if count < LEAST_TIMED:
+        return Interval(estimate, None, None)
+    own = np.log(totals[:, :4]) @ signs[:4]
+    means = [np.log(estimate), own.mean() + np.log(sums[4:]) @ signs[4:]]
+    spreads = [np.std(totals / sums @ signs, ddof=1) * count, np.std(own, ddof=1)]
+    half = student(count) * np.sqrt(_NEIGHBOURS / count) * np.array(spreads)
+    return Interval(estimate, float(np.exp(min(means - half))), float(np.exp(max(means + half))))
 
 
 def clustered_mean_interval(
     values: ArrayLike, clusters: Sequence[Hashable] | None = None, *, seed: int = 0
 ) -> Interval:
-    """Return the mean of values (or of paired differences), shape (rows,), with its interval."""
+    """Return the mean of values, shape (rows,), with its interval.
+
+    Of values that are all 0 or 1: Wilson's for a rate, with as many answers as independent ones would tell as
+    much as these clusters. Else by bootstrap. Wilson, Journal of the American Statistical Association 22,
+    1927.
+    """
     values = np.asarray(values, dtype=np.float64)
-    return ratio_of_sums_interval(values, np.ones_like(values), clusters, seed=seed)
+    if not np.isin(values, (0, 1)).all():
+        return bootstrap_of_sums(
+            np.column_stack([values, np.ones_like(values)]), lambda s: s[:, 0] / s[:, 1], clusters, seed=seed
+        )
+    if len(values) == 0:
+        return Interval(None, None, None)
+    rate, error = float(values.mean()), clustered_standard_error(values, clusters)
+    if error is None:
+        return Interval(rate, None, None)
+    count: float = count_of(values, clusters)
+    if count < len(values) and 0 < rate < 1:
+        count = min(len(values), rate * (1 - rate) / error**2) if error else len(values)
+    widened = 1 + _NORMAL**2 / count
+    middle = (rate + _NORMAL**2 / (2 * count)) / widened
+    half = _NORMAL / widened * math.sqrt(rate * (1 - rate) / count + (_NORMAL / (2 * count)) ** 2)
+    # Rounding must not put the rate outside.
+    return Interval(rate, max(0.0, min(rate, middle - half)), min(1.0, max(rate, middle + half)))
+
+
+def paired_difference_interval(
+    values: ArrayLike,
+    full_values: ArrayLike,
+    clusters: Sequence[Hashable] | None = None,
+    *,
+    span: float | None = None,
+    seed: int = 0,
+) -> Interval:
+    """Return the mean of values − full_values, both of shape (pairs,), with its interval.
+
+    Where all of them are 0 or 1: `rate_difference_interval`. Else by bootstrap; and where no pair differs
+    from another, the rule of three, if the span is known.
+
+    Parameters
+    ----------
+    span
+        The largest difference that the scale allows; None: `span_of` the values.
+    """
+    values, full_values = (np.asarray(side, dtype=np.float64) for side in (values, full_values))
+    if np.isin([values, full_values], (0, 1)).all():
+        ones = np.ones_like(values)
+        return rate_difference_interval(values, ones, full_values, ones, clusters)
+    columns = np.column_stack([values - full_values, np.ones_like(values)])
+    found = bootstrap_of_sums(columns, lambda s: s[:, 0] / s[:, 1], clusters, seed=seed)
+    count, span = count_of(values, clusters), span or span_of(values, full_values)
+    if found.estimate is None or found.lo is not None or span is None or count < 2:
+        return found
+    if not alike(values - full_values):
+        return found
+    unseen = 3 * span / count
+    return Interval(found.estimate, max(-span, found.estimate - unseen), min(span, found.estimate + unseen))
 
 
 def rate_difference_interval(
@@ -122,46 +200,33 @@ def rate_difference_interval(
     full_events: ArrayLike,
     full_trials: ArrayLike,
     clusters: Sequence[Hashable] | None = None,
-    *,
-    seed: int = 0,
 ) -> Interval:
-    """Return Σ events ÷ Σ trials − Σ full_events ÷ Σ full_trials with its interval; all of shape (pairs,)."""
-    columns = np.column_stack([events, trials, full_events, full_trials])
-    return bootstrap_of_sums(columns, lambda s: s[:, 0] / s[:, 1] - s[:, 2] / s[:, 3], clusters, seed=seed)
+    """Return Σ events ÷ Σ trials − Σ full_events ÷ Σ full_trials with its interval; all of shape (pairs,).
 
-
-def mcnemar_exact(only_first: int, only_second: int) -> float:
-    """Return McNemar's exact two-sided p-value from the counts of discordant pairs; 1 if there are none.
-
-    The pairs must be independent of each other. McNemar, Psychometrika 12, 1947.
+    Agresti and Min's interval for paired rates: half a pair is added of each of the four kinds (both, either,
+    neither), so it does not shrink to nothing where no pair differs. Pairs of a cluster count together, and
+    trials that were none are left out, by the linear approximation of each rate. Agresti & Min, Statistics in
+    Medicine 24, 2005.
     """
-    discordant = only_first + only_second
-    from scipy import stats  # a second to import, and a run needs it only at its end
+    columns = np.column_stack([events, trials, full_events, full_trials]).astype(np.float64)
+    totals = _cluster_totals(columns, clusters)
+    sums, count = totals.sum(axis=0), len(totals)
+    if not (sums[1] > 0 and sums[3] > 0):
+        return Interval(None, None, None)
+    estimate = float(sums[0] / sums[1] - sums[2] / sums[3])
+    if count < 2:
+        return Interval(estimate, None, None)
+    kinds = np.array([[1, 1, 1, 1], [1, 1, 0, 1], [0, 1, 1, 1], [0, 1, 0, 1]]) * len(columns) / count
+    sums = sums + kinds.sum(axis=0) / 2
+    own, full = sums[0] / sums[1], sums[2] / sums[3]
 
-    return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
+    def residuals(pairs: Floats) -> Floats:
+        return (pairs[:, 0] - own * pairs[:, 1]) / sums[1] - (pairs[:, 2] - full * pairs[:, 3]) / sums[3]
 
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return p-values corrected for there being several; None stays None and does not count.
-
-    Holm, Scandinavian Journal of Statistics 6, 1979: the k-th smallest of n times n - k + 1, never below a
-    smaller one's. Controls the chance of one false claim among all, however the tests depend on each other.
-    """
-    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    corrected: list[float | None] = [None] * len(p_values)
-    least = 0.0
-    for rank, (p, place) in enumerate(known):
-        least = max(least, min(1.0, p * (len(known) - rank)))
-        corrected[place] = least
-    return corrected
-
-
-def corrected_p_values(records: Sequence[Mapping[str, Any]]) -> list[float | None]:
-    """Return Holm's correction of the `quality_p` of metrics records that stand in one table.
-
-    A lossless method has nothing to be tested for, and does not count.
-    """
-    return holm([None if record.get("lossless") else record.get("quality_p") for record in records])
+    variance = np.square(residuals(totals)).sum() + np.square(residuals(kinds)).sum() / 2
+    half = _NORMAL * np.sqrt(variance)
+    lo, hi = max(-1.0, own - full - half), min(1.0, own - full + half)
+    return Interval(estimate, float(min(lo, estimate)), float(max(hi, estimate)))
 
 
 def agreed_winner(verdicts: Sequence[str]) -> str | None:
@@ -188,46 +253,27 @@ def clustered_standard_error(values: ArrayLike, clusters: Sequence[Hashable] | N
     return float(np.sqrt(count / (count - 1) * np.square(residuals).sum()) / len(values))
 
 
-def minimum_detectable_difference(
-    differences: ArrayLike,
-    clusters: Sequence[Hashable] | None = None,
-    *,
-    alpha: float = 0.05,
-    power: float = 0.8,
-) -> float | None:
-    """Return the true mean difference that pairs like these would reveal with the given power.
+def span_of(*sides: ArrayLike) -> float | None:
+    """Return the largest difference between scores such as these: 1 if all lie in [0, 1], else unknown."""
+    both = np.concatenate([np.ravel(side) for side in sides])
+    return 1.0 if ((both >= 0) & (both <= 1)).all() else None
 
-    (t_{1−α/2} + t_{power}) times the cluster-robust standard error of the mean difference, with Student's t
-    on G − 1 degrees of freedom for G clusters (2.8 standard errors when G is large), for a two-sided test at
-    level α. Where no pair differs from another there is no spread to go by, and the rule of three stands in:
-    3 ÷ G, the share of conversations that could differ unseen with 95 % confidence, which assumes scores
-    between 0 and 1.
 
-    Parameters
-    ----------
-    differences
-        Method minus full model, shape (pairs,).
-    clusters
-        One label a pair; None: every pair on its own.
-
-    Returns
-    -------
-    float or None
-        In units of the differences; None with fewer than 2 clusters.
-    """
-    error = clustered_standard_error(differences, clusters)
-    if error is None:
-        return None
-    count = len(set(clusters)) if clusters is not None else np.size(differences)
-    if error <= 1e-12 * np.abs(differences).max():  # equal values leave a trace of rounding
-        return 3 / count
+def student(count: int, confidence: float = CONFIDENCE) -> float:
+    """Return the upper quantile of Student's t for the mean of so many."""
     from scipy import stats
 
-    return float(error * stats.t.ppf([1 - alpha / 2, power], df=count - 1).sum())
+    return float(stats.t.ppf((1 + confidence) / 2, count - 1))
 
 
-def _ratio(sums: Floats) -> Floats:
-    return sums[:, 0] / sums[:, 1]
+def count_of(values: ArrayLike, clusters: Sequence[Hashable] | None) -> int:
+    """Return how many clusters there are; without any, every value is one."""
+    return len(set(clusters)) if clusters is not None else np.size(values)
+
+
+def alike(values: ArrayLike) -> bool:
+    """Return whether all values are the same, up to the rounding that subtracting leaves."""
+    return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
 
 
 def _cluster_totals(columns: Floats, clusters: Sequence[Hashable] | None) -> Floats:

@@ -52,4 +52,5 @@ def _name(job: Job, config: dict, metrics: dict) -> str:
     conditions = identity.conditions(here, model_revision(job.model), max_new_tokens)
     conditions |= {key: metrics[key] for key in ("device", "dtype", "threads")}
     examples = selection(task.load(), settings.limit)
-    return identity.run_id(job, conditions, task, examples, calibration_examples(job, method, task))
+    pool = task.calibration() if calibration_examples(job, method, task) else []
+    return identity.run_id(job, conditions, task, examples, pool)

@@ -13,9 +13,9 @@ from typing import Any, TextIO
 
 from runners.notices import printable
 from runners.schema import setting
-from runners.statistics import corrected_p_values
-from runners.table_rows import ROWS, heading, title
-from runners.verdict import sentences
+from runners.significance import corrected_p_values
+from runners.table_rows import ROWS, Row, heading, title
+from runners.verdict import said_p, sentences
 
 Record = Mapping[str, Any]
 Cell = list[str]  # lines
@@ -76,22 +76,28 @@ def _group(title: str, records: list[Record], width: int) -> str:
     full = next((record for record in records if _has_baseline(record)), None)
     rows = [
         row
-        for row in ROWS
-        if not row.optional or any(record.get(row.field) is not None for record in records)
+        for given in ROWS
+        if not given.optional or any(record.get(given.field) is not None for record in records)
+        for row in (given, *_baselines(given, records))
     ]
     labels = [_wrapped([row.label(records[0])], _LABEL) for row in rows]
     columns = [
-        [_wrapped(heading(record, records), _HEADING), *(row.cell(record) for row in rows)]
+        [_wrapped(_breakable(heading(record, records)), _HEADING), *(row.cell(record) for row in rows)]
         for record in records
     ]
-    baseline = [["full model"], *(row.full_cell(full) for row in rows)] if full is not None else None
+    apart = {row.field for given in ROWS for row in _baselines(given, records)}
+    baseline = None
+    if full is not None:
+        # Where each run has its own, one of them would be taken for all.
+        cells = ([""] if row.full in apart else row.full_cell(full) for row in rows)
+        baseline = [["full model"], *cells]
     parts = [textwrap.fill(printable(title), width), ""]
     for panel in _panels([[""], *labels], baseline, columns, width):
         parts += [_rendered(panel), ""]
     if any(record.get("quality_lo") is not None for record in records):
         parts += ["In brackets: 95 % confidence limits.", ""]
-    for record in records:
-        said = f"{' '.join(heading(record, records))}: {' '.join(sentences(record))}"
+    for record, p in zip(records, corrected_p_values(records), strict=True):
+        said = f"{' '.join(heading(record, records))}: {' '.join(sentences(record, p))}"
         parts += [textwrap.fill(printable(said), width, subsequent_indent="  ", break_on_hyphens=False)]
     parts += [textwrap.fill(line, width, subsequent_indent="  ") for line in _corrected(records)]
     return "\n".join([*parts, ""])
@@ -106,12 +112,25 @@ def _corrected(records: Sequence[Record]) -> list[str]:
     ]
     if len(corrected) < 2:
         return []
-    said = ", ".join(f"{name} {'p < 0.001' if p < 0.001 else f'p = {p:.3f}'}" for name, p in corrected)
+    said = ", ".join(f"{name} p {said_p(p)}" for name, p in corrected)
     return [f"Corrected for there being several (Holm): {said}."]
+
+
+def _baselines(row: Row, records: Sequence[Record]) -> list[Row]:
+    """The row of the full model's values beside each run, where they are not one value."""
+    if not row.full.startswith("full_"):
+        return []
+    own = row.own_baseline
+    return [own] if len({own.cell(record)[0] for record in records}) > 1 else []
 
 
 def _has_baseline(record: Record) -> bool:
     return any(value is not None for name, value in record.items() if name.startswith("full_"))
+
+
+def _breakable(heading: Iterable[str]) -> list[str]:
+    """A name and its value take a line each, where they do not fit into one."""
+    return [line if len(line) <= _HEADING else line.replace("=", "= ", 1) for line in heading]
 
 
 def _wrapped(lines: Iterable[str], width: int) -> Cell:

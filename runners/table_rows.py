@@ -1,7 +1,7 @@
 """The rows of the table: what each is called, and how its numbers are written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runners.schema import method_parameters, settings_apart
@@ -36,6 +36,11 @@ class Row:
     scale: float = 1.0
     full: str = ""
     optional: bool = False
+
+    @property
+    def own_baseline(self) -> "Row":
+        """The full model's value beside each run, as a row of its own."""
+        return replace(self, title="  full model beside it", field=self.full, full="")
 
     def label(self, record: Record) -> str:
         """Return the label."""
@@ -98,13 +103,13 @@ ROWS = (
     Row("realised skip, FFN", "realised_skip_ffn", "{:.1f} %", 100),
     Row("realised skip, attention", "realised_skip_attention", "{:.1f} %", 100),
     Row("realised skip, weighted", "realised_skip_weighted", "{:.1f} %", 100),
+    Row("  skip asked for", "target_skip", "{:.1f} %", 100),
     Row("drafted tokens accepted", "acceptance", "{:.1f} %", 100, optional=True),
     Row("tokens a pass", "mean_accepted", "{:.2f}", optional=True),
     Row("draft skip", "draft_skip", "{:.1f} %", 100, optional=True),
     Row("  drafting, of the time", "draft_time_share", "{:.1f} %", 100, optional=True),
     Row("  searching, of the time", "search_time_share", "{:.1f} %", 100, optional=True),
     Row("drafting paused, of passes", "paused_share", "{:.1f} %", 100, optional=True),
-    Row("target skip", "target_skip", "{:.1f} %", 100),
     Row("examples", "examples", "{:,}"),
 )
 
@@ -117,19 +122,31 @@ def title(record: Record, among: Sequence[Record]) -> str:
 
 
 def heading(record: Record, among: Sequence[Record]) -> list[str]:
-    """Return the method and its one telling parameter.
+    """Return the method and what tells the run from the others.
 
-    That is the parameter which the target solves; else one in which it differs from other runs of the method.
+    That is the parameter which the target solves, those in which it differs from other runs of the method,
+    and where these leave two alike, seed and limit.
     """
-    method = str(record.get("method") or UNKNOWN)
-    name = record.get("solved_parameter")
     parameters = method_parameters(record)
-    if not name:
-        others = [method_parameters(other) for other in among if other.get("method") == record.get("method")]
-        changed = [key for key in parameters if any(other.get(key) != parameters[key] for other in others)]
-        name = next(iter(changed), None)
-    if not name:
-        return [method]
-    value = record.get("solved_value")
-    value = parameters.get(name) if value is None else value
-    return [method, f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"]
+    alike = [other for other in among if other.get("method") == record.get("method")]
+    others = [method_parameters(other) for other in alike]
+    solved, value = record.get("solved_parameter"), record.get("solved_value")
+    if solved and value is not None:
+        parameters[solved] = value
+    changed = [key for key in parameters if any(other.get(key) != parameters[key] for other in others)]
+    told = {key: parameters[key] for key in dict.fromkeys((solved, *changed)) if key in parameters}
+    if not changed:
+        told = {key: value for key, value in told.items() if value is not None}
+    same = [other for other in alike if method_parameters(other) == method_parameters(record)]
+    told |= {
+        key: record.get(key)
+        for key in ("seed", "limit")
+        if any(other.get(key) != record.get(key) for other in same)
+    }
+    return [str(record.get("method") or UNKNOWN), *(f"{key}={_said(value)}" for key, value in told.items())]
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_said, value))}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

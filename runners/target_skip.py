@@ -26,10 +26,11 @@ from runners.files import explained, remove_temporaries, write_text
 from runners.halving import told_if_too_large
 from runners.notices import say
 from runners.prompts import Prompt
+from runners.statistics import clustered_standard_error, student
 
 T = TypeVar("T")
 # Part of the cache key: raised when solving finds something else than before.
-_FORMAT = 2
+_FORMAT = 3
 # Rows decoded together while solving, where what a row skips does not depend on its batch.
 ROWS = 20
 # Prompts of the first, coarse search.
@@ -59,12 +60,18 @@ class Solution:
         Realised skip on the calibration prompts.
     steps : int
         Decode steps it was measured on.
+    prompts : int
+        Prompts that these steps answer.
+    margin : float or None
+        Half the width of the 95 % interval of that skip over prompts. None: of one prompt, or not asked for.
     """
 
     parameter: str
     value: float | int
     skip: float
     steps: int
+    prompts: int = 0
+    margin: float | None = None
 
 
 class Skip:
@@ -96,22 +103,38 @@ class Skip:
 
     def __call__(self, method: Method, count: int | None = None) -> tuple[float, int]:
         """Skip and decode steps over the first `count` prompts (None: all)."""
-        run = torch.zeros(2, dtype=torch.int64)
-        total = 0
-        for prompts, keys, temperature in self._parts(method, count):
-            with told_if_too_large(len(prompts)):
-                answers = self._decoding.run(method, prompts, keys, temperature, prefix=self._prefix(keys))
-            for answered in answers:
-                run[ATTENTION] += answered.work["attention_run"]
-                run[FFN] += answered.work["ffn_run"]
-                total += answered.work["ffn_total"]
+        runs, totals = self._work(method, count)
+        total = int(totals.sum())
         layers = len(self._decoding.model.stack.layers)
         if total == 0:
             raise RunError(
                 "target_skip cannot be solved: no calibration answer has a decode step; "
                 "raise max_new_tokens if it is 1, or set the parameter itself"
             )
-        return self.share(run.double() / total), total // layers
+        return self.share(runs.sum(0).double() / total), total // layers
+
+    def margin(self, method: Method) -> float | None:
+        """Half the width of the 95 % interval of the skip, prompts taken as drawn from many; None of one."""
+        runs, totals = self._work(method, None)
+        answered = totals > 0
+        runs, totals = runs[answered].double(), totals[answered].double()
+        mean = runs.sum(0) / totals.sum()
+        apart = [self.share(one / total) - self.share(mean) for one, total in zip(runs, totals, strict=True)]
+        error = clustered_standard_error(np.array(apart) * (totals / totals.mean()).numpy())
+        return None if error is None else min(1.0, error * student(len(apart)))
+
+    def _work(self, method: Method, count: int | None) -> tuple[Tensor, Tensor]:
+        """Token runs [prompts, 2] by ATTENTION and FFN, and those of the full model of either, [prompts]."""
+        runs, totals = [], []
+        for prompts, keys, temperature in self._parts(method, count):
+            with told_if_too_large(len(prompts)):
+                answers = self._decoding.run(method, prompts, keys, temperature, prefix=self._prefix(keys))
+            for answered in answers:
+                runs.append([0, 0])
+                runs[-1][ATTENTION] = answered.work["attention_run"]
+                runs[-1][FFN] = answered.work["ffn_run"]
+                totals.append(answered.work["ffn_total"])
+        return torch.tensor(runs).reshape(-1, 2), torch.tensor(totals)
 
     def profile(self, method: Method) -> Profile:
         """What the full model's decode steps on all prompts look like to the method."""

@@ -4,24 +4,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from runners.schema import drifted
+from runners.significance import corrected_p_values, quality_verdict
+from tasks.scoring.collapse import MIN_TOKENS
 
 Record = Mapping[str, Any]
+# Upper ÷ lower limit of a speedup from which on its interval is called wide.
+_WIDE = 1.5
 
 
-def sentences(record: Record) -> list[str]:
-    """Return what a metrics record says about quality and speed against the full model, one sentence each."""
+def sentences(record: Record, corrected: float | None = None) -> list[str]:
+    """Return what a metrics record says about quality and speed against the full model, one sentence each.
+
+    Parameters
+    ----------
+    record
+    corrected
+        Its p-value in its table, of `significance.corrected_p_values`, where others stand beside it: what it
+        says is said, whatever the limits are.
+    """
+    if corrected is None:
+        corrected = corrected_p_values([record])[0]
     disturbed = [
         *_halved(record.get("halved_batches")),
         *_beside(record.get("jobs_at_once")),
         *_skipped(record.get("skipped_records")),
+        *_short(record),
+        *_cut_off(record),
     ]
     if record.get("baseline") == "none":
-        return [
-            "There is no full model to compare with (runner.baseline=none).",
-            *disturbed,
-            *_cut_off(record),
-        ]
-    found = [_quality(record), _speed(record), *_drift(record), *disturbed, *_cut_off(record)]
+        return ["There is no full model to compare with (runner.baseline=none).", *disturbed]
+    found = [_quality(record, corrected), _speed(record), *_drift(record), *disturbed]
     if note := record.get("speed_note"):
         found.append(f"Note: {note}.")
     if record.get("untrained_ablation"):
@@ -42,6 +54,13 @@ def _halved(batches: int | None) -> list[str]:
         return []
     counted = f"{batches} batches" if batches > 1 else "1 batch"
     return [f"{counted} did not fit into memory: answered in halves, at the speed of smaller batches."]
+
+
+def _short(record: Record) -> list[str]:
+    limit = record.get("max_new_tokens")
+    if limit is None or limit >= MIN_TOKENS or record.get("new_hallucination_rate") is None:
+        return []
+    return [f"Answers of at most {limit} tokens are too short to tell a loop: loops count as hallucinations."]
 
 
 def _beside(jobs: int | None) -> list[str]:
@@ -67,23 +86,27 @@ def _skipped(records: int | None) -> list[str]:
     return [f"{counted} of the data could not be read and {'were' if records > 1 else 'was'} left out."]
 
 
-def _quality(record: Record) -> str:
+def _quality(record: Record, corrected: float | None) -> str:
     delta, lo, hi = (record.get(f"quality_delta{end}") for end in ("", "_lo", "_hi"))
     detectable = record.get("quality_mde")
     if delta is None:
         return "Its quality cannot be compared: no answer has a score on both sides."
     if lo is None or hi is None:
         return "Its quality cannot be compared: these are too few examples."
-    if lo <= 0 <= hi:
-        unseen = (
-            "" if detectable is None else f"; one below {detectable:.3f} could go unseen with these examples"
-        )
-        return f"No measurable difference in quality{unseen}."
-    direction = "higher" if delta > 0 else "lower"
+    tested = "" if corrected is None else f" (p {said_p(corrected)})"
+    verdict = quality_verdict(record, corrected)
+    if verdict is None:
+        unseen = "any could go unseen with these examples"
+        if detectable is not None:
+            unseen = f"one below {detectable:.3f} could go unseen with these examples"
+        return f"No measurable difference in quality{tested}; {unseen}."
     doubt = ""
     if detectable is not None and abs(delta) < detectable:
         doubt = f", but smaller than the {detectable:.3f} that these examples show reliably"
-    return f"Its quality is {direction} by {abs(delta):.3f}, which is more than the noise{doubt}."
+    direction = verdict.removeprefix("perhaps ")
+    if corrected is None:
+        return f"Its quality is {direction} by {abs(delta):.3f}, and the limits exclude 0; no test{doubt}."
+    return f"Its quality is {direction} by {abs(delta):.3f}, which is more than the noise{tested}{doubt}."
 
 
 def _speed(record: Record) -> str:
@@ -92,7 +115,16 @@ def _speed(record: Record) -> str:
         return "Its decode speed cannot be compared: no answer was timed on both sides."
     if lo is None or hi is None:
         return "Its decode speed cannot be compared: these are too few examples."
+    limits = f"limits {lo:.2f} to {hi:.2f}"
+    wide = ": wide, by few examples or a disturbed machine" if hi > _WIDE * lo else ""
     if lo <= 1 <= hi:
-        return "No measurable difference in decode speed."
-    direction = "faster" if speedup > 1 else "slower"
-    return f"Decoding is {direction}: {speedup:.2f} times the full model's tokens per second."
+        return f"No measurable difference in decode speed ({limits}{wide})."
+    direction = "faster" if lo > 1 else "slower"
+    return (
+        f"Decoding is {direction}: {speedup:.2f} times the full model's tokens per second ({limits}{wide})."
+    )
+
+
+def said_p(p: float) -> str:
+    """Write a p-value behind its letter."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"

@@ -16,9 +16,7 @@ ALLOWED = {
     "tasks": set(),
     "runners": {"models", "methods", "tasks"},
     "analysis": {
-        "runners.notices",
-        "runners.schema",
-        "runners.statistics",
+        *("runners.notices", "runners.schema", "runners.significance", "runners.statistics"),
         "runners.streams",
         "runners.wandb_logger",
     },

@@ -193,7 +193,8 @@ def _labels(axes: Axes, frame: pd.DataFrame) -> None:
 def _label(row: Any) -> str:
     if row.method == "full":
         return "full model"
-    skip = "" if pd.isna(row.skip) else f"({row.skip:.2f})"
+    # A label that names what was asked for has the realised skip beside it.
+    skip = "" if pd.isna(row.skip) or "(asked" in row.label else f"({row.skip:.2f})"
     words = [row.method if row.front or not row.label else "", row.label, skip, row.mark]
     return " ".join(word for word in words if word)
 

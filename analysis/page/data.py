@@ -11,8 +11,9 @@ import pandas as pd
 from analysis.frames import finished_runs, unfinished_runs
 from analysis.looks import Look, looks
 from analysis.page.answers import CHANGES, COLUMNS, Texts, answer_rows, most_answers
-from analysis.tables import HOLM, SIGNIFICANT, Record, Setting, run_names
+from analysis.tables import HOLM, Record, Setting, run_names
 from runners.schema import method_parameters
+from runners.significance import quality_verdict
 
 METRICS = (
     *("method", "task", "quality_metric", "untrained_ablation", "lossless", "speed_note", "judge"),
@@ -21,6 +22,7 @@ METRICS = (
     *("judge_score", "full_judge_score", "collapse_rate", "full_collapse_rate"),
     *("new_hallucination_rate", "new_hallucination_rate_lo", "new_hallucination_rate_hi"),
     *("speedup", "speedup_lo", "speedup_hi", "ideal_speedup", "efficiency", "realised_skip_weighted"),
+    *("target_skip", "target_unit"),
 )
 
 
@@ -87,21 +89,6 @@ def gather(
     return Study(summary, texts.all(), answers)
 
 
-def difference(record: Record) -> str | None:
-    """Return what a run's difference in quality to the full model amounts to.
-
-    "lower" or "higher": significant after Holm's correction. "perhaps lower" or "perhaps higher": its limits
-    exclude 0, but the corrected test does not confirm it or there is none. None: it cannot be told from 0.
-    """
-    delta, lo, hi = (record.get(f"quality_delta{end}") for end in ("", "_lo", "_hi"))
-    if record.get("lossless") or not delta:
-        return None
-    direction, p_holm = "lower" if delta < 0 else "higher", record.get(HOLM)
-    if p_holm is not None and p_holm < SIGNIFICANT:
-        return direction
-    return f"perhaps {direction}" if lo is not None and hi is not None and (lo > 0 or hi < 0) else None
-
-
 def _run(record: Record, name: str | None, group: int, counts: dict[str, int], look: Look) -> Record:
     method = record["method"]
     given = method_parameters(record)
@@ -115,7 +102,7 @@ def _run(record: Record, name: str | None, group: int, counts: dict[str, int], l
         "parameters": ", ".join(f"{key}={_said(value)}" for key, value in sorted(given.items())),
         "setting": group,
         "p_holm": _number(record[HOLM]),
-        "difference": difference(record),
+        "difference": quality_verdict(record, record[HOLM]),
         "counts": counts,
         "look": [look.colour, look.marker],
     }

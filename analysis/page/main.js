@@ -26,6 +26,7 @@ const look = {
       ["quality", "quality", "plain"],
       ["decode speedup", "speedup", "times"],
       ["realised skip", "realised_skip_weighted", "percent"],
+      ["asked skip", "target_skip", "percent"],
       ["new hallucinations", "new_hallucination_rate", "percent"],
       ["collapsed", "collapse_rate", "percent"],
     ].filter(([, field]) => field !== view.x.field && field !== view.y.field && known(run[field]));

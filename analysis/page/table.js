@@ -5,11 +5,11 @@ const TITLES = {
   higher: ["▲", "significantly higher than the full model (p < .05 after Holm's correction)"],
   "perhaps lower": [
     "▽",
-    "lower: the limits exclude 0, but the corrected test does not confirm it, or there is none",
+    "lower: the limits exclude 0; there is no test",
   ],
   "perhaps higher": [
     "△",
-    "higher: the limits exclude 0, but the corrected test does not confirm it, or there is none",
+    "higher: the limits exclude 0; there is no test",
   ],
 };
 
@@ -43,6 +43,13 @@ const COLUMNS = [
   numberColumn("Ideal", "ideal_speedup", "times"),
   numberColumn("Efficiency", "efficiency", "percent"),
   numberColumn("Realised skip", "realised_skip_weighted", "percent"),
+  {
+    ...numberColumn("Asked skip", "target_skip", "percent", { optional: true }),
+    cell: (run) => [
+      said(run.target_skip, "percent"),
+      known(run.target_skip) && run.target_unit !== "weighted" ? (run.target_unit ?? "") : "",
+    ],
+  },
   {
     title: "Answers",
     value: (run, state) => countOf(run, state.change),

@@ -1,6 +1,7 @@
 """What the methods that drop a fixed number of layers share."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from methods.shared.errors import MethodError
 from methods.shared.ranges import at_least
@@ -17,6 +18,7 @@ class DroppedLayers(TargetParams):
         Layers dropped. None: whatever `target_skip` solves, else none.
     """
 
+    SOLVED: ClassVar[str] = "layers"
     target_skip: float | None = 0.2
     layers: int | None = None
 

@@ -39,10 +39,16 @@ def test_by_category():
     assert list(found.index) == ["long", "short"] and set(found.method) == {"ffnskip"}
     short = found.loc["short"]
     assert (short.answers, short.quality, short.full) == ("2", "0.300", "0.400")
-    assert short.difference == "-0.100 [-0.200, +0.000]"
     assert (short.hallucinated, short["full hallucinated"], short.collapsed) == ("50 %", "0 %", "0 %")
-    # One answer has no interval.
-    assert found.loc["long"].difference == "-0.400"
+    # Limits need six examples of such scores.
+    assert (short.difference, found.loc["long"].difference) == ("-0.100", "-0.400")
+    many = [row(str(n), "short", 0.3 + n / 100, 0.4) for n in range(8)]
+    (of_many,) = category_text(category_values(frame(many), {"r": "x"})).to_dict("records")
+    assert of_many["difference"].startswith("-0.065 [-0.0")
+    # Rates have limits at once.
+    rates = [row(str(n), "short", 0.0, 1.0) for n in range(2)]
+    (of_rates,) = category_text(category_values(frame(rates), {"r": "x"})).to_dict("records")
+    assert of_rates["difference"] == "-1.000 [-1.000, +0.193]"
 
 
 def test_what_has_no_category_or_name_is_left_out():

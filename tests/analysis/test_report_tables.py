@@ -85,8 +85,17 @@ def test_labels_are_what_tells_runs_of_a_method_apart():
         "method_params": '{"t": 0.5, "kv": "hole"}',
     }
     other = one | {"method_params": '{"t": 0.6, "kv": "copy"}', "solved_value": 0.6}
-    assert point_label(one, [one, other]) == "0.2 hole"
-    assert point_label(one, [one, other | {"method": "n"}]) == "0.2"
+    assert point_label(one, [one, other]) == "asked 0.2 hole"
+    assert point_label(one, [one, other | {"method": "n"}]) == "asked 0.2"
+    # What was skipped comes first, in the unit that was asked in.
+    realised = one | {"realised_skip_weighted": 0.371, "realised_skip_ffn": 0.46}
+    assert point_label(realised, [one]) == "0.37 (asked 0.2)"
+    assert point_label(realised | {"target_unit": "ffn"}, [one]) == "0.46 (asked 0.2)"
+    # One solution of two targets.
+    assert name_of(one, [one, one | {"target_skip": 0.3}]) == "m (t=0.5)"
+    asked = one | {"method_params": '{"t": 0.5, "target_skip": 0.2}'}
+    also = asked | {"method_params": '{"t": 0.5, "target_skip": 0.3}', "target_skip": 0.3}
+    assert name_of(asked, [asked, also]) == "m (t=0.5, target_skip=0.2)"
     assert point_label({"method": "m", "method_params": "{}"}, [one]) == ""
     # A value that was given is what tells, and the seed where nothing else does.
     nothing = {"solved_value": None, "target_skip": None}
@@ -94,7 +103,16 @@ def test_labels_are_what_tells_runs_of_a_method_apart():
     assert [point_label(run, given) for run in given] == ["1", "2"]
     assert name_of(given[0], given) == "m (t=1)" and name_of(one, [one, *given]) == "m (t=0.5, kv=hole)"
     seeds = [one | {"seed": seed} for seed in (0, 1)]
-    assert [point_label(run, seeds) for run in seeds] == ["0.2 seed 0", "0.2 seed 1"]
+    assert [point_label(run, seeds) for run in seeds] == ["asked 0.2 seed 0", "asked 0.2 seed 1"]
+
+
+def test_the_realised_skip_stands_beside_the_one_asked_for():
+    one = {"method": "a", "quality": 0.4, "target_skip": 0.1, "realised_skip_weighted": 0.125}
+    other = one | {"method": "b", "realised_skip_ffn": 0.14, "target_unit": "ffn"}
+    table_of = comparison([one, other, {"method": "c", "quality": 0.3}])
+    assert table_of["realised skip"].tolist() == ["0.12", "0.12", "–"]
+    assert table_of["asked skip"].tolist() == ["0.10", "0.14 (asked 0.1), ffn", "–"]
+    assert "asked skip" not in comparison([{"method": "c", "realised_skip_weighted": 0.2}])
 
 
 def test_marks_in_the_table_have_their_legend():

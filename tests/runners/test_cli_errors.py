@@ -290,11 +290,6 @@ def test_target_out_of_reach(refused, bench):
     assert "target_skip=0.9 is out of reach: share reaches a realised skip (weighted) of 0.00 to 0." in line
 
 
-def test_calibration_too_small_to_trust(refused, bench):
-    line = refused(*bench.overrides("method=random_ffn", "runner.calibration_prompts=2"))
-    assert "decode steps" in line and "raise runner.calibration_prompts (there are " in line
-
-
 def test_no_more_calibration_prompts_are_asked_for_than_there_are(bench, tmp_path):
     for name in ("scored", "calibration"):
         rows = [{"question": f"What is {name} {n}?", "answers": ["x"]} for n in range(3)]
@@ -302,6 +297,11 @@ def test_no_more_calibration_prompts_are_asked_for_than_there_are(bench, tmp_pat
     where = ("task.source=file", f"task.path={tmp_path}/scored.jsonl")
     other = (f"task.calibration_path={tmp_path}/calibration.jsonl", "runner.calibration_prompts=3")
     assert bench.run("method=random_ffn", "method.target_skip=0.1", *where, *other).fresh
+
+
+def test_a_target_beside_what_it_solves(refused, bench):
+    line = refused(*bench.overrides("method=ffnskip", "method.threshold=0.9", "method.target_skip=0.1"))
+    assert "threshold=0.9 and target_skip=0.1 exclude each other" in line
 
 
 class TestRescore:

@@ -151,8 +151,9 @@ def test_the_main_job_on_the_default_model(package_file, tmp_path):
     assert process.returncode == 0, err
     # Standard error is not a terminal: no bar and no warning, but a line per stage.
     assert errors_in(err) == ""
-    loading, answering = progress_in(err)
+    loading, given, answering = progress_in(err)
     assert loading.startswith("Loading smollm2-135m")
+    assert given == "threshold=0.98 is given: target_skip=0.2 is not solved for"
     assert answering == "Answering 2 examples with ffnskip and the full model"
     print(f"seconds from command to first example: {first}")
     (folder,) = (path for path in (tmp_path / "results").iterdir() if path.name[0] != ".")

@@ -1,18 +1,21 @@
 """`target_skip`: the parameter is solved for the realised skip asked for, once, on prompts never scored."""
 
 import json
+import re
 
 import pytest
 import torch
 from bench import rows_of
 
 from methods.random_ffn import RandomFFN, RandomFFNParams
+from methods.shared.errors import MethodError
 from methods.shared.target import Solvable
 from runners.decoding import Decoding
 from runners.errors import RunError
 from runners.target_skip import solve
 from tasks import registry
 from tasks.errors import DataError
+from tiny import method_of, tiny_stack
 
 
 @pytest.mark.parametrize(
@@ -110,12 +113,14 @@ def test_a_source_without_calibration_questions(bench, tmp_path, method):
         assert bench.rows(*data, f"method.{value}", "runner.fixed_length=true")[0]["skipped_steps"] > 0
 
 
-def test_an_explicit_value_switches_solving_off(bench, monkeypatch):
+def test_an_explicit_value_switches_solving_off(bench, monkeypatch, capsys):
     monkeypatch.setattr("runners.prepare.solve", None)
     metrics = bench.run("method=random_ffn", "method.share=0.5").metrics
     for name in ("target_skip", "target_unit", "solved_value", "calibration_skip"):
         assert metrics[name] is None
+    assert "share=0.5 is given: target_skip=0.2 is not solved for" in capsys.readouterr().err
     nothing = bench.run("method=random_ffn", "method.target_skip=null").metrics
+    assert "solved for" not in capsys.readouterr().err
     assert (nothing["target_skip"], nothing["realised_skip_ffn"]) == (None, 0)
     assert "only 0% of decode steps skipped anything" in nothing["speed_note"]
     assert {path.name for path in (bench.folder / "cache").iterdir()} <= {"kernels", "products.json"}
@@ -170,6 +175,54 @@ def test_calibration_examples_are_never_scored(bench, monkeypatch, tmp_path, sou
     scored = {example.example_id for example in execution.examples}
     assert len(scored) > 100 and 20 <= len(tuned_on) <= 40
     assert not tuned_on & scored
+
+
+FFN_METHODS = {"ffnskip": "threshold", "random_ffn": "share", "static_ffn": "count"}
+
+
+@pytest.mark.parametrize(("method", "parameter"), {**LAYER_METHODS, **FFN_METHODS}.items())
+def test_a_target_and_what_it_would_solve_exclude_each_other(bench, monkeypatch, method, parameter):
+    monkeypatch.setattr("runners.execute.load_model", None)
+    value = 1 if parameter in ("count", "layers", "min_layers", "target_speedup") else 0.5
+    asked = [f"method={method}", f"method.{parameter}={value}"]
+    with pytest.raises(MethodError, match=f"^{parameter}=.* and target_skip=0.3 exclude each other: .*leave"):
+        bench.run(*asked, "method.target_skip=0.3")
+    assert not bench.results.exists()
+
+
+@pytest.mark.parametrize(("method", "parameter"), {**LAYER_METHODS, **FFN_METHODS}.items())
+def test_parameters_name_what_their_method_solves(method, parameter):
+    bound = method_of(method, tiny_stack("llama"))
+    assert bound.solves.name == bound.params.SOLVED == parameter
+
+
+def test_short_answers_are_made_up_for_by_more_prompts(bench, capsys):
+    """Twelve prompts of 23 steps are 276; 500 need 22 at least."""
+    asked = ("method=random_ffn", "runner.baseline=none", "runner.fixed_length=true", "limit=2")
+    bench.run(*asked, "runner.calibration_prompts=12")
+    said = capsys.readouterr().err
+    (count,) = re.findall(r"on (\d+) calibration prompts", said)
+    assert 22 <= int(count) <= 26 and "only" not in said
+    # A number of layers is what it is after any number of steps.
+    bench.run("method=drop_last", *asked[1:], "runner.calibration_prompts=3")
+    said = capsys.readouterr().err
+    assert "on 3 calibration prompts" in said and "only" not in said
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_prompts_say_what_they_are_worth(bench, tmp_path, capsys, count):
+    scored, tuned = tmp_path / "scored.jsonl", tmp_path / "tuned.jsonl"
+    scored.write_text('{"question": "Who?", "answers": ["one"]}')
+    questions = [{"question": f"Which is number {n}?", "answers": ["one"]} for n in range(count)]
+    tuned.write_text("\n".join(map(json.dumps, questions)))
+    data = ["task.source=file", f"task.path={scored}", f"task.calibration_path={tuned}"]
+    asked = ["method=ffnskip", *data, "runner.fixed_length=true", "runner.baseline=none"]
+    for _ in range(2):  # solved, and read
+        bench.run(*asked, "force=true")
+        said = capsys.readouterr().err
+        steps = f"solved on {23 * count} decode steps only, of {count} calibration prompt"
+        assert steps in said
+        assert (r" ± 0." in said) == (count == 2) and ("nothing tells how exactly" in said) == (count == 1)
 
 
 class Known:

@@ -55,7 +55,9 @@ def test_the_metrics_of_conversations(bench, talks):
     assert metrics["full_quality"] == 1.0
     assert metrics["quality_delta"] == pytest.approx(metrics["quality"] - 1)
     lossless = bench.run("method=full", *talks).metrics
-    assert lossless["quality"] == 1.0 and lossless["quality_delta_lo"] == 0
+    assert lossless["quality"] == 1.0 and lossless["quality_delta"] == 0
+    # Eight conversations without a difference leave some possible.
+    assert -0.4 <= lossless["quality_delta_lo"] < 0 < lossless["quality_delta_hi"] <= 0.4
 
 
 def test_each_category_has_its_temperature(bench, talks):

@@ -80,7 +80,7 @@ def test_what_is_unknown_is_a_dash_and_never_a_zero():
         "collapsed",
         "end-to-end speedup",
         "ideal speedup",
-        "target skip",
+        "skip asked for",
         "repaired hallucinations",
     ):
         assert cells(text, label)[-1] == "–"
@@ -132,12 +132,44 @@ def test_without_a_baseline_there_is_no_column_for_it():
         ([{"layers": 2, "kv": "hole"}, {"layers": 2, "kv": "copy"}], ["kv=hole", "kv=copy"]),
         ([{"layers": None, "skip_ratio": 0.45}], []),
         ([{}], []),
+        # All that differ, and lists as they are typed.
+        (
+            [{"layers": [3, 4], "kv": "hole", "same": 1}, {"layers": None, "kv": "copy", "same": 1}],
+            ["layers=[3,4]", "layers=None", "kv=hole", "kv=copy"],
+        ),
     ],
 )
 def test_the_telling_parameter(parameters, shown):
     runs = [record(method_params=json.dumps(p), solved_parameter=None, solved_value=None) for p in parameters]
     header = comparison(runs).split("───")[0]
     assert re.findall(r"\S+=\S+", header) == shown
+
+
+def test_a_solved_parameter_hides_no_other():
+    runs = [
+        record(method_params=json.dumps({"similarity": name}), solved_parameter="layers", solved_value=3)
+        for name in ("residual", "raw")
+    ]
+    header = comparison(runs).split("───")[0].split()
+    assert header[-5:] == ["layers=3", "layers=3", "similarity=", "similarity=raw", "residual"]
+
+
+def test_seed_and_limit_tell_what_parameters_do_not():
+    header = comparison([record(seed=0, limit=4), record(seed=1, limit=4)]).split("───")[0]
+    assert "seed=0" in header and "seed=1" in header and "limit" not in header
+    header = comparison([record(limit=4), record(limit=8)]).split("───")[0]
+    assert "limit=4" in header and "limit=8" in header
+
+
+def test_every_run_stands_beside_its_own_baseline():
+    """One full model's speed for all would be the first run's."""
+    text = comparison([record(full_tokens_per_s=50.1), record(method="swift", full_tokens_per_s=40.2)])
+    assert cells(text, "decode tokens/s") == ["61.2", "61.2"]
+    assert cells(text, "full model beside it") == ["50.1", "40.2"]
+    assert cells(text, "quality (contains_alias)") == ["0.431", "0.412", "0.412"]
+    alike = comparison([record(), record(method="swift")])
+    assert "beside it" not in alike
+    assert cells(alike, "decode tokens/s") == ["50.1", "61.2", "61.2"]
 
 
 def test_an_explicit_value_of_the_solved_parameter_is_shown():
@@ -156,19 +188,41 @@ def test_control_characters_cannot_steer_the_terminal():
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({}, "No measurable difference in quality; one below 0.031 could go unseen"),
+        (
+            {"quality_p": 0.25, "quality_delta_hi": -0.001},
+            "No measurable difference in quality (p = 0.250); one below 0.031 could go unseen",
+        ),
+        ({"quality_p": 0.25, "quality_mde": None}, "(p = 0.250); any could go unseen with these examples."),
+        ({"quality_p": None}, "No measurable difference in quality; one below 0.031 could go unseen"),
+        (
+            {"quality_p": None, "quality_delta_hi": -0.001},
+            "Its quality is lower by 0.019, and the limits exclude 0; no test, but smaller than",
+        ),
+        # The test decides, whatever the limits are.
+        ({}, "Its quality is lower by 0.019, which is more than the noise (p = 0.041)"),
+        ({"quality_p": 0.0}, "more than the noise (p < 0.001)"),
+        ({"lossless": True}, "No measurable difference in quality;"),
         (
             {"quality_delta_hi": -0.001},
-            "Its quality is lower by 0.019, which is more than the noise, but smaller than",
+            "which is more than the noise (p = 0.041), but smaller than",
         ),
-        ({"quality_delta_hi": -0.001, "quality_mde": 0.01}, "lower by 0.019, which is more than the noise."),
+        (
+            {"quality_delta_hi": -0.001, "quality_mde": 0.01},
+            "lower by 0.019, which is more than the noise (p = 0.041).",
+        ),
         (
             {"quality_delta": 0.02, "quality_delta_lo": 0.01, "quality_delta_hi": 0.03},
             "Its quality is higher by 0.020",
         ),
         ({"quality_delta_lo": None, "quality_delta_hi": None}, "too few examples"),
         ({"quality_delta": None}, "no answer has a score on both sides"),
-        ({}, "Decoding is faster: 1.22 times"),
+        ({}, "Decoding is faster: 1.22 times the full model's tokens per second (limits 1.19 to 1.25)."),
+        (
+            {"speedup": 7.2, "speedup_lo": 1.18, "speedup_hi": 16.42},
+            "7.20 times the full model's tokens per second (limits 1.18 to 16.42: wide, by few examples or",
+        ),
+        ({"speedup_lo": 0.7, "speedup_hi": 1.25}, "decode speed (limits 0.70 to 1.25: wide, by few"),
+        ({"max_new_tokens": 16}, "Answers of at most 16 tokens are too short to tell a loop"),
         ({"speedup": 0.8, "speedup_lo": 0.7, "speedup_hi": 0.9}, "Decoding is slower: 0.80 times"),
         ({"speedup_lo": 0.99}, "No measurable difference in decode speed"),
         ({"speedup": None}, "no answer was timed on both sides"),
@@ -182,6 +236,14 @@ def test_control_characters_cannot_steer_the_terminal():
 )
 def test_sentences_claim_what_the_intervals_allow(values, said):
     assert said in " ".join(sentences(record(**values)))
+
+
+def test_sentences_follow_the_corrected_test():
+    """Alone .03 is beyond chance; as one of two it is not."""
+    alone = comparison([record(quality_p=0.03)])
+    assert "more than the noise (p = 0.030)" in " ".join(alone.split())
+    both = " ".join(comparison([record(quality_p=0.03), record(method="unified", quality_p=0.2)]).split())
+    assert "more than the noise" not in both and "No measurable difference in quality (p = 0.060)" in both
 
 
 def test_several_p_values_are_corrected():

@@ -4,30 +4,12 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 # Hydra's own errors come through to `main`, which makes one line of them.
 os.environ["HYDRA_FULL_ERROR"] = "1"
 
 CONF = Path(__file__).resolve().parent / "conf"
-USAGE = """python run.py method=ffnskip task=factoidqa       one combination
-python run.py -m method=full,ffnskip task=...      several
-python run.py -m +experiment=...                   a study
-python run.py rescore results/<run_id> [...]       new scores from stored outputs
-python run.py judge results/<run_id> judge=openai judge.model=...    grades for stored outputs
-python run.py status results/.sweep/<study>        how the jobs of a study stand
-python run.py --list                               methods, tasks, models and studies
-python run.py method=ffnskip --help                its keys, and all others"""
-
-
-def shown(arguments: list[str]) -> str | None:
-    """What `--list` and `--help` show, at once: nothing of the engine is imported for it."""
-    if arguments and not {"-h", "--help", "--list"} & set(arguments):
-        return None
-    from runners.overview import keys, names
-
-    if "--list" in arguments:
-        return names(CONF)
-    return USAGE + (f"\n{keys(CONF, arguments)}" if arguments else "")
 
 
 def command(arguments: list[str]) -> tuple[list[str], int]:
@@ -70,17 +52,16 @@ def command(arguments: list[str]) -> tuple[list[str], int]:
 
 def main() -> None:
     """Run the command line; what a user can mend is one line and status 2, in a study status 1."""
-    from runners.streams import steady, unwritten
+    from runners.overview import overview
+    from runners.streams import steady
 
     steady()
-    if (text := shown(sys.argv[1:])) is not None:
+    if (text := overview(CONF, sys.argv[1:])) is not None:
         print(text)
-        unwritten()
-        return
+        leave([], 0)
     # Bars of libraries (a GGUF conversion) are for somebody who is watching; read when tqdm is imported.
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
-    from runners.notices import printable
     from runners.user_errors import USER_ERRORS, one_line
 
     try:
@@ -90,12 +71,19 @@ def main() -> None:
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on where this one was", file=sys.stderr)
         sys.exit(130)
+    leave(errors, status)
+
+
+def leave(errors: list[str], status: int) -> NoReturn:
+    """End the process with a line for each error, also for output that could not be written."""
+    from runners.notices import printable
+    from runners.streams import unwritten
+
     if lost := unwritten():
         errors, status = [*errors, lost], status or 2
     for line in errors:
         print(f"error: {printable(line)}", file=sys.stderr)
-    if status:
-        sys.exit(status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

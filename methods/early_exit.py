@@ -39,10 +39,8 @@ class EarlyExitParams(TargetParams):
         saturation: cosine of the outputs of this layer and the one below.
     decay, tau : str, float
         calm, free or none, and how fast; see `methods.shared.confidence.decayed`.
-    min_exit_layer : int or None
-        First layer that may be left. None: half the depth.
-    check_every : int
-        Layers between tests.
+    min_exit_layer, check_every : int or None, int
+        First layer that may be left (None: half the depth), and layers between tests.
     kv_policy : str
         What the layers above the exit get: propagate: their own K,V of the exit state; copy: the exit layer's
         K,V; hole: nothing, later tokens see fewer; defer: the exact K,V, in one pass with a later token.

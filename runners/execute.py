@@ -92,7 +92,7 @@ def _plan(job: Job) -> _Plan:
     check_entailment(task)
     # Solving may take more of them than it begins with.
     pool = task.calibration() if calibration else []
-    run = RunFolder(root, identity.run_id(job, conditions, task, examples, pool))
+    run = RunFolder(root, identity.run_id(job, conditions, task, examples, calibration, pool))
     return _Plan(task, examples, calibration, method, max_new_tokens, conditions, run)
 
 

@@ -89,6 +89,7 @@ def run_id(
     task: Task,
     examples: Sequence[Example],
     calibration: Sequence[Example],
+    pool: Sequence[Example],
 ) -> str:
     """`<model>-<task>-<method>-<8 hex>`, the same for the same tokens and times, whatever is logged or
     judged.
@@ -97,8 +98,8 @@ def run_id(
     ----------
     task
         Shows what is asked: the solved questions of a few-shot prompt come from outside the examples.
-    examples, calibration
-        What is scored, and all that the method may be tuned on.
+    examples, calibration, pool
+        What is scored, what tuning the method begins with, and all that it may take.
     """
 
     def asked(example: Example) -> list[Any]:
@@ -113,6 +114,7 @@ def run_id(
         **({"now": job.runner.now} if job.runner.now is not None else {}),
         "examples": [asked(example) for example in examples],
         "calibration": [asked(example) for example in calibration],
+        "pool": [[example.example_id, example.source_sha256] for example in pool],
     }
     # Neither tasks nor methods have a hyphen in their names, so the id can be taken apart from its end.
     label = re.sub(r"[^A-Za-z0-9._-]+", "_", job.model.name).strip("._-")[:60] or "model"

@@ -10,6 +10,14 @@ _METHODS = Path(__file__).resolve().parents[1] / "methods"
 _KEY = re.compile(r"(\w+): +([^#\n]*?) *(?:# (.*))?\n")
 # They do not name a choice, and are not for the command line.
 _ASIDE = ("defaults", "hydra", "name")
+USAGE = """python run.py method=ffnskip task=factoidqa       one combination
+python run.py -m method=full,ffnskip task=...      several
+python run.py -m +experiment=...                   a study
+python run.py rescore results/<run_id> [...]       new scores from stored outputs
+python run.py judge results/<run_id> judge=openai judge.model=...    grades for stored outputs
+python run.py status results/.sweep/<study>        how the jobs of a study stand
+python run.py --list                               methods, tasks, models and studies
+python run.py method=ffnskip --help                its keys, and all others"""
 
 
 def names(conf: Path) -> str:
@@ -73,3 +81,12 @@ def _rows(pairs: Iterator[tuple[str, str]] | list[tuple[str, str]]) -> list[str]
     pairs = list(pairs)
     width = min(40, max((len(name) for name, _ in pairs), default=0))
     return [f"  {name:<{width}}  {said}".rstrip() for name, said in pairs]
+
+
+def overview(conf: Path, arguments: list[str]) -> str | None:
+    """Return what `--list` and `--help` show; None: the command line asks for something else."""
+    if arguments and not {"-h", "--help", "--list"} & set(arguments):
+        return None
+    if "--list" in arguments:
+        return names(conf)
+    return USAGE + (f"\n{keys(conf, arguments)}" if arguments else "")

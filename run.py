@@ -4,7 +4,6 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 # Hydra's own errors come through to `main`, which makes one line of them.
 os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -26,6 +25,12 @@ def command(arguments: list[str]) -> tuple[list[str], int]:
         again = rescore_command if arguments[0] == "rescore" else partial(judge_command, conf=CONF)
         show(*again(arguments[1:]))
         return [], 0
+    if arguments[0] == "check":
+        from runners.check import check_command
+
+        text, status = check_command(arguments[1:])
+        print(text)
+        return [], status
     if arguments[0] == "job":
         from runners.job_process import job_command
 
@@ -58,7 +63,8 @@ def main() -> None:
     steady()
     if (text := overview(CONF, sys.argv[1:])) is not None:
         print(text)
-        leave([], 0)
+        finish([], 0)
+        return
     # Bars of libraries (a GGUF conversion) are for somebody who is watching; read when tqdm is imported.
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
@@ -71,10 +77,10 @@ def main() -> None:
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on where this one was", file=sys.stderr)
         sys.exit(130)
-    leave(errors, status)
+    finish(errors, status)
 
 
-def leave(errors: list[str], status: int) -> NoReturn:
+def finish(errors: list[str], status: int) -> None:
     """End the process with a line for each error, also for output that could not be written."""
     from runners.notices import printable
     from runners.streams import unwritten
@@ -83,7 +89,8 @@ def leave(errors: list[str], status: int) -> NoReturn:
         errors, status = [*errors, lost], status or 2
     for line in errors:
         print(f"error: {printable(line)}", file=sys.stderr)
-    sys.exit(status)
+    if status:
+        sys.exit(status)
 
 
 if __name__ == "__main__":

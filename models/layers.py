@@ -1,6 +1,6 @@
 """One decoder layer opened into sub-layers; the implementations are `models.hf`, `fused` and `native`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from models.counters import ATTENTION, FFN, Counters
 from models.step import Step
 
 Rotary = Callable[[Tensor, Step], tuple[Tensor, Tensor]]
+Rows = Tensor | Sequence[int]
 Measure = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -73,26 +74,27 @@ class Layer:
     # The FFN reads the layer's input.
     _parallel = False
 
-    def attention(self, hidden: Tensor, step: Step, rows: Tensor | None = None) -> Tensor:
+    def attention(self, hidden: Tensor, step: Step, rows: Rows | None = None) -> Tensor:
         """The state after the attention sub-layer; writes this layer's K,V of the step's slots.
 
         Parameters
         ----------
         hidden : Tensor [rows, T, width]
         step : Step
-        rows : Tensor [n], int64, or None
+        rows : Tensor [n] or sequence of int, or None
             Run only these rows and pass the others through; None: all.
 
         Returns
         -------
         Tensor [rows, T, width]
         """
+        rows = _indices(rows, hidden)
         state, step = (hidden, step) if rows is None else (hidden[rows], step.select(rows))
         self.note_attention(len(state), step)
         return _placed(hidden, self._attention_sum(state, step), rows)
 
     def ffn_measured(
-        self, hidden: Tensor, layer_input: Tensor, measure: Measure, rows: Tensor | None = None
+        self, hidden: Tensor, layer_input: Tensor, measure: Measure, rows: Rows | None = None
     ) -> tuple[Tensor, Tensor]:
         """The FFN sub-layer, and what a method wants to know about it.
 
@@ -109,6 +111,7 @@ class Layer:
         Tensor [rows, T, width], Tensor
             The state as `ffn` gives it, and what was measured.
         """
+        rows = _indices(rows, hidden)
         self.note_ffn(hidden.shape[1], rows)
         entered = layer_input if self._parallel else hidden
         if rows is None:
@@ -116,7 +119,7 @@ class Layer:
         after, measured = self._ffn_measured(hidden[rows], entered[rows], measure)
         return _placed(hidden, after, rows), measured
 
-    def ffn(self, hidden: Tensor, layer_input: Tensor, rows: Tensor | None = None) -> Tensor:
+    def ffn(self, hidden: Tensor, layer_input: Tensor, rows: Rows | None = None) -> Tensor:
         """The state after the FFN sub-layer.
 
         Parameters
@@ -125,13 +128,14 @@ class Layer:
             The state after the layer's attention.
         layer_input : Tensor [rows, T, width]
             The state that entered the layer; read by families with a parallel residual.
-        rows : Tensor [n], int64, or None
+        rows : Tensor [n] or sequence of int, or None
             Run only these rows and pass the others through; None: all.
 
         Returns
         -------
         Tensor [rows, T, width]
         """
+        rows = _indices(rows, hidden)
         self.note_ffn(hidden.shape[1], rows)
         entered = layer_input if self._parallel else hidden
         if rows is None:
@@ -147,7 +151,7 @@ class Layer:
         """Count one pass of the FFN sub-layer; rows as in `ffn`."""
         self._counters.sub_layer(FFN, self.index, tokens, rows)
 
-    def write_kv(self, hidden: Tensor, step: Step, rows: Tensor | None = None) -> None:
+    def write_kv(self, hidden: Tensor, step: Step, rows: Rows | None = None) -> None:
         """Write this layer's own K,V of a given state into the step's slots, without attention.
 
         Parameters
@@ -155,9 +159,10 @@ class Layer:
         hidden : Tensor [rows, T, width]
             The state that enters the layer.
         step : Step
-        rows : Tensor [n], int64, or None
+        rows : Tensor [n] or sequence of int, or None
             Write only these rows; None: all.
         """
+        rows = _indices(rows, hidden)
         if rows is not None:
             hidden, step = hidden[rows], step.select(rows)
         self._counters.kv_pass(self.index, len(hidden) * step.tokens)
@@ -186,6 +191,14 @@ class Layer:
             own = (step.slots[:, None] == torch.arange(step.length, device=step.slots.device)).any(0)
             visible = visible & (cache.valid[self.index, rows, : step.length] | own)[:, None]
         return visible[:, None]
+
+
+def _indices(rows: Rows | None, hidden: Tensor) -> Tensor | None:
+    """Rows as a tensor of their numbers; a mask would pick the right rows and put them back elsewhere."""
+    if rows is None or (isinstance(rows, Tensor) and rows.dtype == torch.int64):
+        return rows
+    given = torch.as_tensor(rows, device=hidden.device)
+    return given.nonzero().flatten() if given.dtype == torch.bool else given.long()
 
 
 def _normed(summed: Tensor, last: Callable[[Tensor], Tensor] | None) -> Tensor:

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from methods.shared.registry import method_class
 from models.loading import EngineConfig, ModelConfig
-from models.places import last_part
+from models.places import last_part, same
 from runners.errors import RunError
 from runners.settings import Job, LoggerConfig, RunnerConfig, Settings
 from tasks import registry as tasks
@@ -21,6 +22,7 @@ from tasks.judges.config import JudgeConfig
 T = TypeVar("T")
 # Names of environment variables that hold what nobody else may read.
 _SECRET = re.compile(r"KEY$|TOKEN$|SECRET|PASSWORD", re.IGNORECASE)
+_MODELS = Path(__file__).resolve().parents[1] / "conf" / "model"
 GROUPS = ("method", "task", "model", "engine", "runner", "judge", "logger")
 
 
@@ -38,8 +40,9 @@ def job_from(config: DictConfig) -> Job:
     if not isinstance(method_name, str) or not isinstance(task_name, str):
         raise RunError("method.name and task.name must be names; leave them to method=... and task=...")
     settings = {key: value for key, value in values.items() if key not in GROUPS}
-    if values["model"].get("name") is None:
-        values["model"]["name"] = last_part(str(values["model"].get("path")))
+    model = values["model"]
+    if model.get("name") is None or _names_another(model["name"], model.get("path")):
+        model["name"] = last_part(str(model.get("path")))
     return Job(
         method_name=method_name,
         method=build(method_class(method_name).Params, values["method"], "method."),
@@ -52,6 +55,16 @@ def job_from(config: DictConfig) -> Job:
         logger=build(LoggerConfig, values["logger"], "logger."),
         settings=build(Settings, settings, ""),
     )
+
+
+def _names_another(name: Any, path: Any) -> bool:
+    """Whether a name is that of a prepared model with another path: `model.path=` alone keeps the name of the
+    model that it replaces."""
+    for file in _MODELS.glob("*.yaml"):
+        prepared: Any = OmegaConf.load(file)
+        if prepared.get("name") == name and not OmegaConf.is_missing(prepared, "path"):
+            return not same(prepared["path"], path)
+    return False
 
 
 def composed_values(config: DictConfig) -> dict[str, Any]:

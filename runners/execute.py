@@ -28,6 +28,7 @@ from runners.errors import RunError
 from runners.finished import Finished, judged, read_finished, scoring_to_redo
 from runners.halving import fitted_rows
 from runners.judging import check_judge
+from runners.method_code import method_code
 from runners.metrics import summarise
 from runners.moment import prompt_moment
 from runners.notices import model_notices, say, say_left_out
@@ -37,7 +38,7 @@ from runners.progress import Progress, answered
 from runners.prompts import PromptEncoder, batches, selection
 from runners.replay import spread
 from runners.rescore import declared_metrics
-from runners.reuse import Asked, changed_prompt, covering_rows, full_columns
+from runners.reuse import Asked, changed_code, changed_prompt, covering_rows, full_columns
 from runners.settings import Job
 from runners.speed_metrics import decode_tokens
 from runners.stopping import StopRequest
@@ -251,6 +252,11 @@ class Execution:
             raise RunError(
                 f"run {self.run.run_id} began with other prompts: {changed}; force=true begins it anew"
             )
+        if before.first_rows and changed_code(self.run):
+            raise RunError(
+                f"run {self.run.run_id} began with other code of method={self.job.method_name}; force=true "
+                "begins it anew"
+            )
         self.run.start(self._config(), environment())
         self._halved = before.halved
         if before.state is not None:
@@ -328,6 +334,7 @@ class Execution:
             },
             **dataclasses.asdict(job.settings),
             "conditions_id": self.conditions_id,
+            "method_code": method_code(job.method_name),
             "prompt_moment": None if self._moment is None else self._moment.isoformat(),
             "skipped_records": self.task.skipped,
         }

@@ -8,8 +8,9 @@ from typing import Any
 
 from models.places import same
 from runners.judging import judge_run
+from runners.notices import say
 from runners.rescore import rescore
-from runners.reuse import stored_config
+from runners.reuse import changed_code, stored_config
 from runners.settings import Job
 from runners.storage import RunFolder
 from runners.wandb_logger import Destination, is_told, log_run
@@ -35,6 +36,8 @@ class Finished:
 def read_finished(run: RunFolder, job: Job) -> Finished:
     """A run that needs no decoding; it is scored again if other scoring is asked for."""
     asked = scoring_to_redo(run, job)
+    if changed_code(run):
+        say(f"The code of method={job.method_name} has changed since {run.run_id}; force=true runs it again")
     metrics = run.read_metrics() if asked is None else rescore(run.path, asked)
     to = Destination.of(job.logger)
     # Somebody else's run can be read all the same.

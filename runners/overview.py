@@ -16,6 +16,7 @@ python run.py -m +experiment=...                   a study
 python run.py rescore results/<run_id> [...]       new scores from stored outputs
 python run.py judge results/<run_id> judge=openai judge.model=...    grades for stored outputs
 python run.py status results/.sweep/<study>        how the jobs of a study stand
+python run.py check method=mine                    whether a method of yours keeps what all methods keep
 python run.py --list                               methods, tasks, models and studies
 python run.py method=ffnskip --help                its keys, and all others"""
 

@@ -15,6 +15,7 @@ from methods.shared.target import TargetParams
 from models.batch import Batch
 from runners.decoding import Decoding
 from runners.halving import told_if_too_large
+from runners.method_code import method_code
 from runners.notices import say
 from runners.prompts import Prompt, PromptEncoder, selection
 from runners.settings import Job
@@ -123,6 +124,7 @@ class _Tuning:
             "rows": self.rows,
             "conditions": {name: value for name, value in self.conditions.items() if name not in aside},
             "method": [self.job.method_name, dataclasses.asdict(self.job.method)],
+            "code": method_code(self.job.method_name),
             "prompts": [prompt.sha256 for prompt in prompts],
             "temperatures": [example.temperature for example in examples],
         }
@@ -181,7 +183,8 @@ class _Tuning:
         # One for all targets; and for all methods, if they decide by no state.
         params = dataclasses.asdict(dataclasses.replace(self.job.method, target_skip=None))
         by = None if type(method).signal is Method.signal else [self.job.method_name, params]
-        key = {**self._key(examples, prompts), "method": by, "what": "profile"}
+        code = method_code("full" if by is None else self.job.method_name)
+        key = {**self._key(examples, prompts), "method": by, "code": code, "what": "profile"}
         seen = cached(key, lambda: measure.profile(method).as_json(), Profile.of_json)
         return measure, seen, sum(seen.lengths)
 

@@ -10,6 +10,8 @@ import yaml
 
 from runners.errors import RunError
 from runners.files import explained
+from runners.method_code import method_code
+from runners.notices import say
 from runners.storage import RunFolder, find_runs
 
 Key = tuple[str, int]
@@ -120,9 +122,19 @@ def covering_rows(
         elif (difference := changed_prompt(first, asked)) is not None:
             why = f"{run.run_id} has other prompts: {difference}"
         else:
+            if changed_code(run):
+                say(f"The code of method={method} has changed since {run.run_id}, which is still reused")
             return Covering({key: row for key, row in rows.items() if key[0] in asked})
         obstacle = obstacle or why
     return Covering(obstacle=obstacle)
+
+
+def changed_code(run: RunFolder) -> bool:
+    """Whether the method of a run, or what it imports from `methods/`, has changed since; a run that does not
+    say what its code was has not."""
+    config = stored_config(run)
+    name, code = config["method"]["name"], config.get("method_code")
+    return code is not None and code != method_code(name)
 
 
 def changed_prompt(rows: Iterable[Mapping[str, Any]], asked: Mapping[str, Asked]) -> str | None:

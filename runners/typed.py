@@ -1,8 +1,10 @@
 """Texts of a command line taken as they are typed: to Hydra `2024_01` is the number 202401."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,6 +19,7 @@ from runners.settings import LoggerConfig, RunnerConfig, Settings
 from tasks import registry as tasks
 from tasks.judges.config import JudgeConfig
 
+_MODELS = Path(__file__).resolve().parents[1] / "conf" / "model"
 TEXT: tuple[Any, ...] = (str, str | None)
 # Of Hydra's own keys those that are folders.
 _FOLDERS = frozenset({"hydra.sweep.dir", "hydra.run.dir"})
@@ -26,8 +29,25 @@ _MORE = frozenset("'\"[]{}()\\")
 
 def as_typed(arguments: Iterable[str]) -> list[str]:
     """The arguments, with quotes around what Hydra would read as a number, a truth value or a list where the
-    key holds a text; null stays null, and `${...}` an interpolation."""
-    return [_quoted(argument) for argument in arguments]
+    key holds a text; null stays null, and `${...}` an interpolation. A model named by its hub id, folder or
+    file (`model=Qwen/Qwen2.5-0.5B-Instruct`) is `model=hub model.path=...`."""
+    given = list(arguments)
+    named = any(argument.startswith("model.path=") for argument in given)
+    return [_quoted(word) for argument in given for word in ([argument] if named else _with_path(argument))]
+
+
+def _with_path(argument: str) -> list[str]:
+    """A choice of a model that is none of the prepared ones, as the path that it is."""
+    key, _, value = argument.partition("=")
+    models = value.strip("'\"").split(",")
+    prepared = {file.stem for file in _MODELS.glob("*.yaml")}
+    if key != "model" or prepared & set(models) or not all(map(_is_model, models)):
+        return [argument]
+    return ["model=hub", f"model.path={value}"]
+
+
+def _is_model(name: str) -> bool:
+    return "/" in name or name.endswith(".gguf") or os.path.exists(os.path.expanduser(name or "/nowhere"))
 
 
 def _quoted(argument: str) -> str:

@@ -157,7 +157,10 @@ def _missing(error: MissingConfigException) -> str:
     options = list(error.options or ())
     near = difflib.get_close_matches(name, options, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"unknown {group or 'configuration'} {name!r}{hint} (there are: {', '.join(options) or 'none'})"
+    more = "; any other is given as model=hub model.path=<hub id, folder or file>" if group == "model" else ""
+    return (
+        f"unknown {group or 'configuration'} {name!r}{hint} (there are: {', '.join(options) or 'none'}){more}"
+    )
 
 
 def _known_keys(conf: Path) -> set[str]:

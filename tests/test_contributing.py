@@ -23,19 +23,25 @@ def printed(name):
 @pytest.mark.slow
 def test_a_method_of_three_files_is_tested_and_runs(tmp_path):
     copy_project(tmp_path)
-    for name in ("methods/alternate_ffn.py", "conf/method/alternate_ffn.yaml"):
+    files = [f"{place}.{kind}" for place, kind in (("methods/{}", "py"), ("conf/method/{}", "yaml"))]
+    for name in (file.format(method) for method in ("alternate_ffn", "late_attention") for file in files):
         (tmp_path / name).write_text(printed(name), encoding="utf-8")
     table, row = tmp_path / "tests/methods/contract.py", printed("TABLE` of `tests/methods/contract.py")
     words = "TABLE: dict[str, Row] = {\n"
     before, after = table.read_text(encoding="utf-8").split(words)
-    table.write_text(before + words + row + after, encoding="utf-8")
+    (other,) = re.findall(
+        r'`("late_attention": Row\(.*),`', (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    )
+    table.write_text(f"{before}{words}{row}    {other},\n{after}", encoding="utf-8")
 
     tests = ["tests/methods/test_contract.py", "tests/test_conf.py", "tests/test_architecture.py"]
     said = output_of(tmp_path, "-m", "pytest", "-vv", "-p", "no:cacheprovider", *tests)
     for test in re.findall(r"^def (test_\w+)", (ROOT / tests[0]).read_text(encoding="utf-8"), re.MULTILINE):
         if "lossless" not in test:
             assert test in said
-    assert said.count("alternate_ffn") >= 7
+    assert said.count("alternate_ffn") >= 7 and said.count("late_attention") >= 7
+    for name in ("alternate_ffn", "late_attention"):
+        assert f"{name} keeps its promises" in output_of(tmp_path, "run.py", "check", f"method={name}")
     said = output_of(
         tmp_path,
         *("run.py", "method=alternate_ffn", "task=factoidqa", "model=hub", "limit=1", "max_new_tokens=4"),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from methods.shared.target import Solvable
+from methods.shared.errors import MethodError
+from methods.shared.target import Solvable, TargetParams
 from models.batch import Batch
 from models.plan import Plan
 from models.stack import Stack
@@ -110,9 +111,29 @@ class Method:
         return None
 
     def begin(self, batch: Batch) -> None:
-        """Start new sequences."""
+        """Start new sequences.
+
+        Raises
+        ------
+        MethodError
+            What decides over the sub-layers is not known: it would be the full model in disguise.
+        """
+        self._check_ready()
         self.batch = batch
         self.schedule(batch.max_new_tokens)
+
+    def _check_ready(self) -> None:
+        params = self.params
+        if isinstance(params, TargetParams) and params.given is None and params.target_skip is not None:
+            raise MethodError(
+                f"{params.SOLVED} is neither given nor solved for target_skip={params.target_skip:g}; give "
+                f"{params.SOLVED}, or let the runner solve it (python run.py)"
+            )
+        skips = self.needs_calibration and self.nominal_skip != 0
+        if skips and not any(self.calibration.values()):
+            raise MethodError(
+                f"{type(self).__name__} is not calibrated; call calibrate, or let the runner do it (run.py)"
+            )
 
     def schedule(self, max_new_tokens: int) -> None:
         """Prepare for answers of at most so many tokens: warm-ups and schedules begin anew."""

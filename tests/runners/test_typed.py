@@ -107,3 +107,24 @@ def test_the_options_of_rescore(bench, monkeypatch):
     assert seen == [{"nli": "2024_01", "names": None, "scoring": "1e3"}]
     with pytest.raises(RunError, match="cannot be read"):
         rescore_command(["results/x", "task.shots=[1"])
+
+
+def test_a_model_by_its_id_or_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for word in ("Qwen/Qwen2.5-0.5B-Instruct", "./there", "mine", "x.gguf", "a/b,c/d"):
+        assert as_typed([f"model={word}"]) == ["model=hub", f"model.path={word}"]
+    # Prepared ones, what is no model, and what names its path itself.
+    for word in ("smollm2-135m", "hub", "nothing", "a/b,smollm2-135m", ""):
+        assert as_typed([f"model={word}"]) == [f"model={word}"]
+    assert as_typed(["model=a/b", "model.path=c"]) == ["model=a/b", "model.path=c"]
+
+
+def test_a_path_alone_does_not_keep_the_name_of_the_model_that_it_replaces(bench):
+    def name(*overrides):
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            return job_from(compose("config", list(overrides))).model.name
+
+    assert name() == "smollm2-135m"
+    assert name(f"model.path={bench.model}") == bench.model.name
+    assert name(f"model.path={bench.model}", "model.name=other") == "other"

@@ -56,8 +56,14 @@ class ChatTemplate:
                 )
 
     def _source(self) -> str | None:
-        if not self._tokenizer.chat_template:
+        templates = self._tokenizer.chat_template
+        if not templates:
             return None
+        if isinstance(templates, dict) and "default" not in templates:
+            raise ModelError(
+                f"the model has several chat templates ({', '.join(sorted(templates))}) and none named "
+                "default; leave one of them in its tokenizer_config.json"
+            )
         with readable("the model's chat template fails"):
             return str(self._tokenizer.get_chat_template())
 

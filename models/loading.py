@@ -260,6 +260,10 @@ def load_model(
     local = locate(config.path)
     if local is not None and local.is_file():
         local = converted(local)
+    if local is not None and config.revision is not None:
+        notice(
+            f"model.revision={config.revision} is of the hub, and {config.path} is here: it changes nothing"
+        )
     source = str(local) if local is not None else config.path
     if local is not None:
         check_files(local)

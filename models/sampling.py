@@ -8,6 +8,8 @@ from torch import Tensor
 
 from models.errors import ModelError
 
+# Logits divided by less are beyond float32.
+_LEAST_TEMPERATURE = 1e-6
 _NO_NUMBERS = (
     "the model's logits are infinite or no numbers, so that no token can be chosen; dtype=float16 overflows "
     "where float32 and bfloat16 do not, else check the weights"
@@ -58,8 +60,11 @@ class Sampler:
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.temperature >= 0:
-            raise ModelError(f"temperature={self.temperature} is out of range: it must be 0 (greedy) or more")
+        if self.temperature != 0 and not self.temperature >= _LEAST_TEMPERATURE:
+            raise ModelError(
+                f"temperature={self.temperature} is out of range: it must be 0 (greedy), or "
+                f"{_LEAST_TEMPERATURE:g} or more"
+            )
         if self.top_k is not None and self.top_k < 1:
             raise ModelError(f"top_k={self.top_k} is out of range: it must be 1 or more, or null")
         if not 0 < self.top_p <= 1:

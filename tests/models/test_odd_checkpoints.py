@@ -129,3 +129,10 @@ def test_a_tokenizer_that_ends_every_text(tmp_path):
     with pytest.warns(ModelNotice, match="ends every text with an end token"):
         assert loaded.ids_of("word1", special=True) == [1, 4]
     assert loaded.ids_of("word1", special=False) == [4]
+
+
+def test_a_revision_of_what_is_here(tmp_path):
+    save_model(tmp_path)
+    config = ModelConfig("tiny", str(tmp_path), revision="12e4567")
+    with pytest.warns(ModelNotice, match="model.revision=12e4567 is of the hub, .* it changes nothing"):
+        load_model(config, dtype="float32", device="cpu", engine=EngineConfig())

@@ -150,3 +150,15 @@ def test_a_template_that_is_random():
 def test_options_that_a_template_does_not_take(options, match):
     with pytest.raises(ModelError, match=match):
         ChatTemplate(_Tokenizer(), options)
+
+
+def test_several_templates_and_none_that_is_meant(bench, tmp_path):
+    folder = tmp_path / "several"
+    save_model(folder)
+    path = folder / "tokenizer_config.json"
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    templates = [{"name": name, "template": TEMPLATE} for name in ("rag", "tool_use")]
+    path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": templates}))
+    bench.model = folder
+    with pytest.raises(ModelError, match=r"several chat templates \(rag, tool_use\) and none named default"):
+        bench.run(*FULL)

@@ -102,6 +102,18 @@ TABLE: dict[str, Row] = {
         on=[{"layers": 2}],
         refused=[*_TARGET, ("layers", -1)],
     ),
+    "plan": Row(
+        off=[{}, {"skip_layers": []}],
+        on=[
+            {"skip_layers": [2, 4]},
+            {"skip_attention": "1-2"},
+            {"skip_ffn": ["0", "3-4"], "skip_layers": 5},
+        ],
+        refused=[
+            *(("skip_layers", value) for value in (-1, [-1], "7-", "9-7", "a", True, 1.5)),
+            *(("skip_attention", {}), ("skip_ffn", [[1]])),
+        ],
+    ),
     "shortgpt": Row(
         off=[{"layers": 0}, {"layers": None, "target_skip": None}],
         on=[{"layers": 2}],

@@ -16,6 +16,7 @@ ABSURD = {
     float: (math.nan, math.inf, -math.inf, -1e30, -1.0000001, 1e30),
     str: ("", "no such choice", "NONE"),
     list[int]: ([-1] * 4, [10**12] * 4),
+    typing.Any: (-1, 10**12, math.nan, "no such choice", [-1], [10**12], f"0-{10**9}"),
 }
 # Ends of ranges, which stay allowed.
 ENDS = {

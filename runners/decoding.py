@@ -1,7 +1,8 @@
 """One batch decoded by one method: the call, the clock, the counts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -116,6 +117,7 @@ class Decoding:
         keys: Sequence[tuple[str, int]],
         temperature: float | None = None,
         prefix: Prefix | None = None,
+        arrived: Callable[[Batch], None] | None = None,
     ) -> list["Answered"]:
         """Decode one batch and take the time.
 
@@ -123,6 +125,8 @@ class Decoding:
         ----------
         method, prompts, keys, prefix
             As in `batch`.
+        arrived : callable (batch) or None
+            Called whenever tokens have arrived, off the clock.
         temperature : float or None
             Another than the run's.
 
@@ -136,7 +140,8 @@ class Decoding:
             batch = self.at(temperature).batch(
                 method, [prompt.ids for prompt in prompts], keys, prefix=prefix
             )
-            watch = Stopwatch(synchroniser(self.model.stack.device))
+            after = None if arrived is None else partial(arrived, batch)
+            watch = Stopwatch(synchroniser(self.model.stack.device), arrived=after)
             method.generate(batch, watch)
             return answers(self, method, batch, watch, [prompt.text for prompt in prompts])
 

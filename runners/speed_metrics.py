@@ -118,10 +118,10 @@ def work(rows: Rows, lossless: bool) -> dict[str, Any]:
     final = [] if lossless else rows
     drafts = [_draft_work(row) for row in rows_with(rows, "draft_total")] if lossless else []
     return {
-        "realised_skip_attention": _left_out(final, ("attention_run", "attention_total", None)),
-        "realised_skip_ffn": _left_out(final, ("ffn_run", "ffn_total", None)),
-        "realised_skip_weighted": _left_out(final, *BY_PARAMETERS),
-        "draft_skip": _left_out(drafts, *BY_PARAMETERS),
+        "realised_skip_attention": left_out(final, ("attention_run", "attention_total", None)),
+        "realised_skip_ffn": left_out(final, ("ffn_run", "ffn_total", None)),
+        "realised_skip_weighted": left_out(final, *BY_PARAMETERS),
+        "draft_skip": left_out(drafts, *BY_PARAMETERS),
         "skip_step_share": quotient(total(stepped, "skipped_steps"), sum(map(_decode_steps, stepped))),
         "acceptance": quotient(total(drafted, "accepted"), total(drafted, "drafted")),
         "mean_accepted": mean(lengths),
@@ -197,7 +197,7 @@ def _latency(rows: Rows) -> dict[str, float | None]:
     }
 
 
-def _left_out(rows: Rows, *kinds: tuple[str, str, str | None]) -> float | None:
+def left_out(rows: Rows, *kinds: tuple[str, str, str | None]) -> float | None:
     """1 − Σ run ÷ Σ total over (run, total, weight) columns, for the rows that have all of them."""
     usable = rows_with(rows, *(name for kind in kinds for name in kind if name))
     run = whole = 0.0

@@ -18,6 +18,12 @@ def synchroniser(device: torch.device) -> Callable[[], None]:
 class Stopwatch:
     """A `Watch` that keeps every lap.
 
+    Parameters
+    ----------
+    synchronise, clock
+    arrived : callable or None
+        Called after every decode call, off the clock.
+
     Attributes
     ----------
     prefill_s : float
@@ -26,8 +32,13 @@ class Stopwatch:
         Seconds of every decode call, and the tokens it gave each row that was running.
     """
 
-    def __init__(self, synchronise: Callable[[], None], clock: Clock = time.perf_counter):
-        self._synchronise, self._clock = synchronise, clock
+    def __init__(
+        self,
+        synchronise: Callable[[], None],
+        clock: Clock = time.perf_counter,
+        arrived: Callable[[], None] | None = None,
+    ):
+        self._synchronise, self._clock, self._arrived = synchronise, clock, arrived
         self.prefill_s = 0.0
         self.laps: list[tuple[float, dict[int, int]]] = []
         synchronise()
@@ -46,6 +57,9 @@ class Stopwatch:
     def decoded(self, taken: list[int], live: list[int]) -> None:
         """A decode call has ended."""
         self.laps.append((self._lap(), dict(zip(live, taken, strict=True))))
+        if self._arrived is not None:
+            self._arrived()
+            self._last = self._clock()
 
     @property
     def decode_s(self) -> float:

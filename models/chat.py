@@ -41,6 +41,7 @@ class ChatTemplate:
         self._tokenizer, self._moment = tokenizer, moment
         self._options = dict(options or {})
         self.dated: datetime | None = None
+        self._fault: Exception | None = None
         source = self._source()
         reserved = inspect.signature(tokenizer.apply_chat_template).parameters
         for name in self._options:
@@ -81,12 +82,25 @@ class ChatTemplate:
         return text
 
     def _rendered(self, messages: list[Any]) -> str:
-        with readable("the model's chat template fails"), writing_time(str(self._source()), self._written):
-            text: str = self._tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, **self._options
-            )
+        try:
+            with (
+                readable("the model's chat template fails"),
+                writing_time(str(self._source()), self._written),
+            ):
+                text: str = self._tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=True, **self._options
+                )
+        except ModelError:
+            # Not the template's fault: the moment cannot be had.
+            if self._fault is not None:
+                raise self._fault from None
+            raise
         return text
 
     def _written(self, form: str) -> str:
-        self.dated = self.dated or self._moment()
+        try:
+            self.dated = self.dated or self._moment()
+        except Exception as error:
+            self._fault = error
+            raise
         return self.dated.strftime(form)

@@ -13,7 +13,7 @@ import torch
 from models.dtypes import resolve_dtype
 from models.loading import devices_of, model_place, resolve_device
 from runners.resources import device_name
-from runners.settings import Job
+from runners.settings import Job, parsed_moment
 from tasks.base import Example, Task
 
 
@@ -106,12 +106,13 @@ def run_id(
         own = [] if example.temperature is None else [example.temperature]
         return [example.example_id, example.source_sha256, task.prompt(example, 0, ()), *example.turns, *own]
 
+    now = job.runner.now
     content = {
         "conditions": conditions,
         "method": [job.method_name, dataclasses.asdict(job.method)],
         "baseline": job.runner.baseline,
         "replay": job.runner.replay and job.runner.replay_examples,
-        **({"now": job.runner.now} if job.runner.now is not None else {}),
+        **({"now": parsed_moment(now, "runner.now").isoformat()} if now is not None else {}),
         "examples": [asked(example) for example in examples],
         "calibration": [asked(example) for example in calibration],
         "pool": [[example.example_id, example.source_sha256] for example in pool],

@@ -72,6 +72,8 @@ def test_another_date_by_hand(dated, capfd):
         dated.run(*reuse, "runner.now=2031-01-01")
     one, other = (dated.run(*FULL, *more).metrics["conditions"] for more in ((), ("runner.now=2031-01-01",)))
     assert one != other, "their rows stand in tables of their own"
+    spellings = ("2031-01-01", "2031-01-01T00:00", "20310101")
+    assert len({dated.run(*FULL, f"runner.now={one}").metrics["run_id"] for one in spellings}) == 1
     with pytest.raises(RunError, match=r"runner.now='soon' is no date; write it as 2026-11-27"):
         dated.run(*FULL, "runner.now=soon")
 
@@ -92,6 +94,15 @@ def test_resumed_the_next_day(dated):
     (run.root / moment.FILE).write_text("yesterday")
     with pytest.raises(RunError, match="is no date"):
         prompt_moment(run, None, resumed=False)
+
+
+def test_a_stored_moment_that_is_none_is_not_the_template_s_fault(dated):
+    dated.results.mkdir()
+    (dated.results / moment.FILE).write_text("yesterday")
+    with pytest.raises(
+        RunError, match=rf"^{re.escape(str(dated.results / moment.FILE))}='yesterday' is no date"
+    ):
+        dated.run(*FULL)
 
 
 def test_two_jobs_begin_at_once(dated):

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models.errors import ModelError
 from runners.decoding import Decoding
+from runners.local_judge import said_by
 from runners.metrics import summarise
 from runners.scoring import CUT_OFF, is_cut_off, scored
 from runners.thoughts import MARKS, answer_in, thoughts_of
@@ -68,6 +69,27 @@ def test_another_kind_of_mark_within_thoughts():
     text = "<reasoning>Is it </think>?</reasoning>Five."
     found = thoughts_of(characters(text), "", decode)
     assert (found.text, text[found.tokens :]) == ("Is it </think>?", "Five.")
+
+
+@pytest.mark.parametrize(
+    ("output", "asked", "said"),
+    [
+        ("[[7]]", "Grade:", "[[7]]"),
+        # Cut off: the grade that is weighed is none.
+        ("A [[7]]?", "Grade:<think>\n", ""),
+        ("A [[7]]?</think>[[3]]", "Grade:<think>\n", "[[3]]"),
+        ("[THINK]A [[7]]?[/THINK][[3]]$", "Grade:", "[[3]]"),
+        ("[THINK]A [[7]]?", "Grade:", ""),
+    ],
+)
+def test_the_thoughts_of_a_local_judge(output, asked, said):
+    def spoken(ids, skip_special_tokens=False):
+        return (
+            decode(ids).replace("[THINK]", "").replace("[/THINK]", "") if skip_special_tokens else decode(ids)
+        )
+
+    model = SimpleNamespace(tokenizer=SimpleNamespace(decode=spoken), eos=frozenset([ord("$")]))
+    assert answer_in(said_by(model, characters(output), asked)) == said
 
 
 def test_a_line_of_thoughts_is_no_end_of_an_answer():

@@ -82,9 +82,17 @@ def complete_model(
     Raises
     ------
     ModelError
-        Weights are missing.
+        Weights are missing, or have other sizes than the config says.
     """
-    loaded: Any = kind.from_pretrained(source, output_loading_info=True, **arguments)
+    try:
+        loaded: Any = kind.from_pretrained(source, output_loading_info=True, **arguments)
+    except RuntimeError as error:
+        # It names an argument of its own, and what is wrong in a report on the screen.
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise ModelError(
+            f"{called} has weights of other sizes than its config says; fetch or save it again"
+        ) from error
     model, found = loaded
     if missing := sorted(found["missing_keys"]):
         raise ModelError(

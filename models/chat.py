@@ -42,7 +42,8 @@ class ChatTemplate:
         self._options = dict(options or {})
         self.dated: datetime | None = None
         self._fault: Exception | None = None
-        source = self._source()
+        # Only then: a prompt without a chat needs no template, nor one that can be read.
+        source = self._source() if self._options else None
         reserved = inspect.signature(tokenizer.apply_chat_template).parameters
         for name in self._options:
             if name in (*reserved, "messages", "strftime_now"):
@@ -57,8 +58,14 @@ class ChatTemplate:
                 )
 
     def _source(self) -> str | None:
-        if not self._tokenizer.chat_template:
+        given = self._tokenizer.chat_template
+        if not given:
             return None
+        if isinstance(given, dict) and "default" not in given:
+            raise ModelError(
+                f"the model has chat templates for special uses ({', '.join(given)}) and none for others; "
+                "name one of them default in its folder"
+            )
         with readable("the model's chat template fails"):
             return str(self._tokenizer.get_chat_template())
 
@@ -72,6 +79,7 @@ class ChatTemplate:
         """
         if not self._tokenizer.chat_template:
             return None
+        self._source()
         text = self._rendered(messages)
         # A random choice, a counter: two runs of such prompts cannot be compared, not even with themselves.
         if text != self._rendered(messages):

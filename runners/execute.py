@@ -217,6 +217,10 @@ class Execution:
             say(f"The chat template writes a date: {self._moment:%d %b %Y} (runner.now sets another)")
         elif job.runner.now is not None:
             raise RunError("runner.now has no effect: the chat template writes no date; leave it out")
+        if job.model.chat_template_kwargs and isinstance(task.prompt(examples[0], 0, ()), str):
+            raise RunError(
+                "model.chat_template_kwargs has no effect: these prompts are no chats; leave it out"
+            )
         reused = {}
         if job.runner.baseline == "reuse":
             reused = full_columns(run.root, self.conditions_id, self._asked)

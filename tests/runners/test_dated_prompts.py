@@ -150,6 +150,25 @@ def test_a_template_that_is_random():
     assert ChatTemplate(_Tokenizer("a", "a")).render([]) == "a"
 
 
+def test_options_of_a_template_that_is_not_used(dated):
+    fewshot = (*FULL, "task.prompt=fewshot", "model.chat_template_kwargs={messages_of:1}")
+    template = dated.model / "chat_template.jinja"
+    template.write_text(template.read_text() + "{% if messages_of %}{% endif %}")
+    with pytest.raises(RunError, match=r"chat_template_kwargs has no effect: these prompts are no chats"):
+        dated.run(*fewshot)
+
+
+def test_templates_of_which_none_is_the_default():
+    tokenizer = _Tokenizer("a", "a")
+    tokenizer.chat_template = {"tool_use": "{{ x }}", "rag": "{{ y }}"}
+    # A prompt without a chat needs none.
+    template = ChatTemplate(tokenizer)
+    with pytest.raises(
+        ModelError, match=r"\(tool_use, rag\) and none for others; name one of them default"
+    ):
+        template.render([])
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [

@@ -25,7 +25,8 @@ def test_each_moment_has_a_full_model_of_its_own():
     """Prompts of two dates cannot be set against each other."""
     methods = ("method=random_ffn", "method=static_ffn")
     dated = [
-        f"{method} runner.now={now}" for method, now in zip(methods, ("2031-01-01", "2031-01-01T00:00"), strict=True)
+        f"{method} runner.now={now}"
+        for method, now in zip(methods, ("2031-01-01", "2031-01-01T00:00"), strict=True)
     ]
     found = full(shared(*dated, *methods))
     assert [job.runner.now for job in found] == ["2031-01-01", None]

@@ -39,6 +39,10 @@ def generator(seed: int, example_id: str, turn: int, purpose: str = "sample") ->
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
 
 
+# Logits over less are infinite in float32.
+_LEAST = 1e-6
+
+
 @dataclass(frozen=True)
 class Sampler:
     """Greedy, or a distribution by temperature, top-k and top-p, applied in that order as transformers does.
@@ -58,8 +62,10 @@ class Sampler:
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.temperature >= 0:
-            raise ModelError(f"temperature={self.temperature} is out of range: it must be 0 (greedy) or more")
+        if self.temperature != 0 and not self.temperature >= _LEAST:
+            raise ModelError(
+                f"temperature={self.temperature} is out of range: it must be 0 (greedy), or {_LEAST} or more"
+            )
         if self.top_k is not None and self.top_k < 1:
             raise ModelError(f"top_k={self.top_k} is out of range: it must be 1 or more, or null")
         if not 0 < self.top_p <= 1:

@@ -163,9 +163,7 @@ def test_templates_of_which_none_is_the_default():
     tokenizer.chat_template = {"tool_use": "{{ x }}", "rag": "{{ y }}"}
     # A prompt without a chat needs none.
     template = ChatTemplate(tokenizer)
-    with pytest.raises(
-        ModelError, match=r"\(tool_use, rag\) and none for others; name one of them default"
-    ):
+    with pytest.raises(ModelError, match=r"\(tool_use, rag\) and none for others; name one of them default"):
         template.render([])
 
 

@@ -25,6 +25,8 @@ class ChatTemplate:
     ----------
     dated : datetime or None
         The moment that the template has asked for, if it has.
+    written : dict
+        What it has written of that moment, by the form in which it asked.
 
     Raises
     ------
@@ -41,6 +43,7 @@ class ChatTemplate:
         self._tokenizer, self._moment = tokenizer, moment
         self._options = dict(options or {})
         self.dated: datetime | None = None
+        self.written: dict[str, str] = {}
         self._fault: Exception | None = None
         # Only then: a prompt without a chat needs no template, nor one that can be read.
         source = self._source() if self._options else None
@@ -111,4 +114,4 @@ class ChatTemplate:
         except Exception as error:
             self._fault = error
             raise
-        return self.dated.strftime(form)
+        return self.written.setdefault(form, self.dated.strftime(form))

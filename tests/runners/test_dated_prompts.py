@@ -72,6 +72,8 @@ def test_another_date_by_hand(dated, capfd):
         dated.run(*reuse, "runner.now=2031-01-01")
     one, other = (dated.run(*FULL, *more).metrics["conditions"] for more in ((), ("runner.now=2031-01-01",)))
     assert one != other, "their rows stand in tables of their own"
+    same = dated.run(*FULL, "runner.now=2026-11-01T23:59").metrics["conditions"]
+    assert one == same, "another hour of the date that the prompts name"
     spellings = ("2031-01-01", "2031-01-01T00:00", "20310101")
     assert len({dated.run(*FULL, f"runner.now={one}").metrics["run_id"] for one in spellings}) == 1
     with pytest.raises(RunError, match=r"runner.now='soon' is no date; write it as 2026-11-27"):

@@ -25,6 +25,8 @@ class ChatTemplate:
     ----------
     dated : datetime or None
         The moment that the template has asked for, if it has.
+    written : dict
+        What it has written of that moment, by the form in which it asked.
 
     Raises
     ------
@@ -41,7 +43,10 @@ class ChatTemplate:
         self._tokenizer, self._moment = tokenizer, moment
         self._options = dict(options or {})
         self.dated: datetime | None = None
-        source = self._source()
+        self.written: dict[str, str] = {}
+        self._fault: Exception | None = None
+        # Only then: a prompt without a chat needs no template, nor one that can be read.
+        source = self._source() if self._options else None
         reserved = inspect.signature(tokenizer.apply_chat_template).parameters
         for name in self._options:
             if name in (*reserved, "messages", "strftime_now"):
@@ -56,13 +61,13 @@ class ChatTemplate:
                 )
 
     def _source(self) -> str | None:
-        templates = self._tokenizer.chat_template
-        if not templates:
+        given = self._tokenizer.chat_template
+        if not given:
             return None
-        if isinstance(templates, dict) and "default" not in templates:
+        if isinstance(given, dict) and "default" not in given:
             raise ModelError(
-                f"the model has several chat templates ({', '.join(sorted(templates))}) and none named "
-                "default; leave one of them in its tokenizer_config.json"
+                f"the model has chat templates for special uses ({', '.join(given)}) and none for others; "
+                "name one of them default in its folder"
             )
         with readable("the model's chat template fails"):
             return str(self._tokenizer.get_chat_template())
@@ -77,6 +82,7 @@ class ChatTemplate:
         """
         if not self._tokenizer.chat_template:
             return None
+        self._source()
         text = self._rendered(messages)
         # A random choice, a counter: two runs of such prompts cannot be compared, not even with themselves.
         if text != self._rendered(messages):
@@ -87,12 +93,25 @@ class ChatTemplate:
         return text
 
     def _rendered(self, messages: list[Any]) -> str:
-        with readable("the model's chat template fails"), writing_time(str(self._source()), self._written):
-            text: str = self._tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, **self._options
-            )
+        try:
+            with (
+                readable("the model's chat template fails"),
+                writing_time(str(self._source()), self._written),
+            ):
+                text: str = self._tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=True, **self._options
+                )
+        except ModelError:
+            # Not the template's fault: the moment cannot be had.
+            if self._fault is not None:
+                raise self._fault from None
+            raise
         return text
 
     def _written(self, form: str) -> str:
-        self.dated = self.dated or self._moment()
-        return self.dated.strftime(form)
+        try:
+            self.dated = self.dated or self._moment()
+        except Exception as error:
+            self._fault = error
+            raise
+        return self.written.setdefault(form, self.dated.strftime(form))

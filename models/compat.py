@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, CompileConfig, GgufConfig
+from transformers.utils import logging
 
 from models.cache import KVCache
 from models.errors import ModelError
@@ -82,9 +83,23 @@ def complete_model(
     Raises
     ------
     ModelError
-        Weights are missing.
+        Weights are missing, or have other sizes than the config says.
     """
-    loaded: Any = kind.from_pretrained(source, output_loading_info=True, **arguments)
+    verbosity = logging.get_verbosity()
+    if "key_mapping" in arguments:
+        # A part of a checkpoint is meant: a table of all its other weights is no news.
+        logging.set_verbosity_error()
+    try:
+        loaded: Any = kind.from_pretrained(source, output_loading_info=True, **arguments)
+    except RuntimeError as error:
+        # It names an argument of its own, and what is wrong in a report on the screen.
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise ModelError(
+            f"{called} has weights of other sizes than its config says; fetch or save it again"
+        ) from error
+    finally:
+        logging.set_verbosity(verbosity)
     model, found = loaded
     if missing := sorted(found["missing_keys"]):
         raise ModelError(

@@ -10,7 +10,10 @@ class ModelError(ValueError):
 
 def first_line(error: Exception) -> str:
     """What an error of somebody else's says first; its kind, if it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # A heading says nothing yet.
+    said = next((count for count, line in enumerate(lines, 1) if not line.endswith(":")), len(lines))
+    return " ".join(lines[:said]) or type(error).__name__
 
 
 @contextmanager

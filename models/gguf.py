@@ -22,7 +22,7 @@ from models.gguf_rotary import ROTARY_TENSORS
 from models.gguf_tokens import adjust_tokenizer, check_tokenizer, check_tokens, end_tokens, set_special
 
 # Part of the cache key: raised when a conversion writes something else than before.
-_FORMAT = 3
+_FORMAT = 4
 
 
 def file_sha256(path: Path) -> str:

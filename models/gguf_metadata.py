@@ -5,6 +5,7 @@ The meaning of a key is that of llama.cpp's loader (src/llama-model.cpp, `load_h
 reads of it is checked; what it leaves out is added to the config.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,6 +37,14 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "use_parallel_residual": (False,),
 }
 _IRRELEVANT = ("tensor_data_layout",)
+# Without these llama.cpp opens no file.
+_SIZES = ("block_count", "embedding_length", "context_length", "attention.head_count")
+# Above 0, where they are given.
+_POSITIVE = (
+    *("rope.freq_base", "rope.freq_base_swa", "rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor"),
+    *("rope.scaling.original_context_length", "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow"),
+    *("attention.head_count_kv", "attention.key_length", "attention.value_length", "feed_forward_length"),
+)
 # Read together, after the others.
 _WIDTHS = ("attention.key_length", "attention.value_length", "attention.scale")
 # Keys beside the model's own that change what is computed. Others (`quantize.`, a tool's) do not.
@@ -130,6 +139,25 @@ def check_kind(metadata: Metadata) -> None:
             metadata.refuse(f"{namespace}.{names[0]}", why)
     if metadata.get("general.type", "model") != "model":
         metadata.refuse("general.type", "it is no language model")
+    _check_values(metadata)
+
+
+def _check_values(metadata: Metadata) -> None:
+    """Refuse sizes that are missing or none, and numbers that are not finite."""
+    for name in _SIZES:
+        if not _is_positive(value := metadata.own(name), int):
+            why = "a file without it holds no model" if value is None else "it must be a number above 0"
+            metadata.refuse(name, why)
+    for name in metadata.names(metadata.architecture):
+        value = metadata.own(name)
+        if isinstance(value, float) and not math.isfinite(value):
+            metadata.refuse(name)
+        if name in _POSITIVE and not isinstance(value, list) and not _is_positive(value, int | float):
+            metadata.refuse(name, "it must be a number above 0")
+
+
+def _is_positive(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and value > 0
 
 
 def completed(config: Any, metadata: Metadata) -> Any:
@@ -157,6 +185,10 @@ def completed(config: Any, metadata: Metadata) -> Any:
                 metadata.refuse(name)
         elif not (name in (*_IRRELEVANT, *_WIDTHS) or name.startswith("rope.")):
             metadata.refuse(name)
+    if hasattr(config, "num_key_value_heads") and metadata.own("attention.head_count_kv") is None:
+        _assign(config, "num_key_value_heads", metadata.own("attention.head_count"))
+    if metadata.architecture == "gemma3" and metadata.own("attention.sliding_window") is None:
+        metadata.refuse("attention.sliding_window", "Gemma 3 has layers with a window")
     _set_width(config, metadata)
     _set_biases(config, metadata)
     rotary_parameters(config, metadata)
@@ -220,6 +252,8 @@ def _handlers(architecture: str) -> dict[str, _Handler]:
 
 def _set_window(config: Any, metadata: Metadata) -> None:
     window, context = metadata.own("attention.sliding_window"), metadata.own("context_length")
+    if not isinstance(window, int) or (not window and metadata.architecture.startswith("gemma")):
+        metadata.refuse("attention.sliding_window")
     if window and window < context and not hasattr(config, "sliding_window"):
         metadata.refuse("attention.sliding_window", "no model of this architecture has a sliding window")
     if hasattr(config, "sliding_window") and not _has_layer_kinds(config):
@@ -238,6 +272,8 @@ def _has_layer_kinds(config: Any) -> bool:
 def _set_pattern(config: Any, metadata: Metadata) -> None:
     """Which layers look back through a window: every one of a list, or all but each n-th."""
     pattern, layers = metadata.own("attention.sliding_window_pattern"), config.num_hidden_layers
+    if not isinstance(pattern, list) and not _is_positive(pattern, int):
+        metadata.refuse("attention.sliding_window_pattern")
     slides = pattern if isinstance(pattern, list) else [(layer + 1) % pattern != 0 for layer in range(layers)]
     if len(slides) < layers:
         metadata.refuse("attention.sliding_window_pattern")

@@ -19,6 +19,8 @@ _UNUSED = {
     *(f"{part}_token_id" for part in ("prefix", "suffix", "middle", "seperator", "cls", "mask")),
 }
 _NEUTRAL = {"add_sep_token": False, "remove_extra_whitespaces": False}
+# What these are where a file of a tokenizer that merges pieces by their scores does not say.
+_USUAL = {"bos": 1, "eos": 2, "unknown": 0}
 # A converter's way to say that there is no such token.
 _NONE = 2**32 - 1
 # Ends of a turn that llama.cpp knows by their text, where a file names none.
@@ -156,7 +158,8 @@ def _special(metadata: Metadata) -> dict[str, int]:
 
 def _token(metadata: Metadata, name: str) -> int | None:
     key = f"{_TOKENS}{name}_token_id"
-    number = metadata.get(key)
+    scored = metadata.get(f"{_TOKENS}model") == "llama"
+    number = metadata.get(key, _USUAL.get(name) if scored else None)
     if number is None or number in (_NONE, -1):
         return None
     if not isinstance(number, int) or not 0 <= number < len(metadata.get(f"{_TOKENS}tokens", [])):

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from models.errors import ModelError
 
-# Logits divided by less are beyond float32.
-_LEAST_TEMPERATURE = 1e-6
 _NO_NUMBERS = (
     "the model's logits are infinite or no numbers, so that no token can be chosen; dtype=float16 overflows "
     "where float32 and bfloat16 do not, else check the weights"
@@ -41,6 +39,10 @@ def generator(seed: int, example_id: str, turn: int, purpose: str = "sample") ->
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
 
 
+# Logits over less are infinite in float32.
+_LEAST = 1e-6
+
+
 @dataclass(frozen=True)
 class Sampler:
     """Greedy, or a distribution by temperature, top-k and top-p, applied in that order as transformers does.
@@ -60,10 +62,9 @@ class Sampler:
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.temperature != 0 and not self.temperature >= _LEAST_TEMPERATURE:
+        if self.temperature != 0 and not self.temperature >= _LEAST:
             raise ModelError(
-                f"temperature={self.temperature} is out of range: it must be 0 (greedy), or "
-                f"{_LEAST_TEMPERATURE:g} or more"
+                f"temperature={self.temperature} is out of range: it must be 0 (greedy), or {_LEAST} or more"
             )
         if self.top_k is not None and self.top_k < 1:
             raise ModelError(f"top_k={self.top_k} is out of range: it must be 1 or more, or null")

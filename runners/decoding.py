@@ -88,7 +88,14 @@ class Decoding:
     def _stopped(self, row: int, ids: list[int]) -> bool:
         if not self.stop_strings or self.fixed_length:
             return False
-        text = self.model.tokenizer.decode(ids, skip_special_tokens=True)
+        if not self._has_stop(self._uncut(ids, None)):
+            return False
+        # The answer's alone: thoughts have lines of their own. No template opens them here, since chats have
+        # no stop strings.
+        thoughts = self.thoughts(ids, "")
+        return thoughts is None or self._has_stop(self._uncut(ids, thoughts))
+
+    def _has_stop(self, text: str) -> bool:
         return any(stop in text for stop in self.stop_strings)
 
     def thoughts(self, ids: list[int], prompt: str) -> Thoughts | None:
@@ -101,14 +108,18 @@ class Decoding:
 
     def text(self, ids: list[int], thoughts: Thoughts | None = None) -> str:
         """An answer's text, without its thoughts, cut before its EOS or stop string."""
+        text = self._uncut(ids, thoughts)
+        cuts = [text.index(stop) for stop in self.stop_strings if stop in text and not self.fixed_length]
+        return text[: min(cuts)] if cuts else text
+
+    def _uncut(self, ids: list[int], thoughts: Thoughts | None) -> str:
         ids = self._said(ids)
         text: str = self.model.tokenizer.decode(
             ids if thoughts is None else ids[thoughts.tokens :], skip_special_tokens=True
         )
         if thoughts is not None:
             text = (thoughts.rest + text).lstrip()
-        cuts = [text.index(stop) for stop in self.stop_strings if stop in text and not self.fixed_length]
-        return text[: min(cuts)] if cuts else text
+        return text
 
     def run(
         self,

@@ -213,11 +213,15 @@ class Execution:
             one.example_id: Asked(one.source_sha256, prompt.sha256, prompt.text)
             for one, prompt in zip(examples, prompts, strict=True)
         }
-        self._moment = template.dated
+        self._moment, self._dates = template.dated, dict(template.written)
         if self._moment is not None:
             say(f"The chat template writes a date: {self._moment:%d %b %Y} (runner.now sets another)")
         elif job.runner.now is not None:
             raise RunError("runner.now has no effect: the chat template writes no date; leave it out")
+        if job.model.chat_template_kwargs and isinstance(task.prompt(examples[0], 0, ()), str):
+            raise RunError(
+                "model.chat_template_kwargs has no effect: these prompts are no chats; leave it out"
+            )
         reused = {}
         if job.runner.baseline == "reuse":
             reused = full_columns(run.root, self.conditions_id, self._asked)
@@ -370,7 +374,7 @@ class Execution:
             "limit": job.settings.limit,
             "engine_layer": stack.layer_name,
             "engine_product": stack.products.name,
-            "conditions": identity.remaining(self._conditions, self._moment, self._file),
+            "conditions": identity.remaining(self._conditions, self._dates, self._file),
             "baseline": job.runner.baseline,
             "code_revision": code_revision(),
             "quality_metric": self.task.quality_metric,

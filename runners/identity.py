@@ -4,8 +4,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ import torch
 from models.dtypes import resolve_dtype
 from models.loading import devices_of, model_place, resolve_device
 from runners.resources import device_name
-from runners.settings import Job
+from runners.settings import Job, parsed_moment
 from tasks.base import Example, Task
 
 
@@ -57,22 +56,22 @@ def conditions(job: Job, revision: str | None, max_new_tokens: int) -> dict[str,
 _NAMED = ("model", "engine", "dtype", "device", "threads", "batch_size", "max_new_tokens", "seed")
 
 
-def remaining(conditions: dict[str, Any], moment: datetime | None, file: Sequence[Example]) -> str:
+def remaining(conditions: dict[str, Any], dates: Mapping[str, str], file: Sequence[Example]) -> str:
     """Eight letters for those of the `conditions` that no other column of a result has.
 
     Parameters
     ----------
     conditions
-    moment
-        Which the prompts name, if they do.
+    dates
+        Which the prompts name, by their forms: two moments of a day are one date.
     file
         Every example of the file that the task reads, of which a result has the name alone.
     """
     rest = {name: value for name, value in conditions.items() if name not in _NAMED}
     if template := conditions["model"].get("template"):
         rest["template"] = template
-    if moment is not None:
-        rest["moment"] = moment.isoformat()
+    if dates:
+        rest["dates"] = dict(dates)
     if file:
         rest["file"] = [[one.example_id, one.source_sha256] for one in file]
     return digest(rest)[:8]
@@ -106,12 +105,13 @@ def run_id(
         own = [] if example.temperature is None else [example.temperature]
         return [example.example_id, example.source_sha256, task.prompt(example, 0, ()), *example.turns, *own]
 
+    now = job.runner.now
     content = {
         "conditions": conditions,
         "method": [job.method_name, dataclasses.asdict(job.method)],
         "baseline": job.runner.baseline,
         "replay": job.runner.replay and job.runner.replay_examples,
-        **({"now": job.runner.now} if job.runner.now is not None else {}),
+        **({"now": parsed_moment(now, "runner.now").isoformat()} if now is not None else {}),
         "examples": [asked(example) for example in examples],
         "calibration": [asked(example) for example in calibration],
         "pool": [[example.example_id, example.source_sha256] for example in pool],

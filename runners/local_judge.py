@@ -5,7 +5,8 @@ from transformers import GenerationConfig
 
 from models.chat import ChatTemplate
 from models.errors import readable
-from models.loading import EngineConfig, ModelConfig, load_model
+from models.loading import EngineConfig, LoadedModel, ModelConfig, load_model
+from runners.thoughts import MARKS, thoughts_of
 from tasks.base import Message
 from tasks.judges.config import JudgeConfig
 from tasks.judges.endpoint import Complete, JudgeUnreachableError, Reply
@@ -50,10 +51,21 @@ def local_judge(config: JudgeConfig) -> Complete:
                 pad_token_id=min(model.eos, default=0),
                 **sampling,
             )[0, ids.shape[1] :]
-        said: str = model.tokenizer.decode(output, skip_special_tokens=True)
-        return Reply(said, ids.shape[1], len(output))
+        return Reply(said_by(model, output.tolist(), text), ids.shape[1], len(output))
 
     return complete
+
+
+def said_by(model: LoadedModel, output: list[int], asked: str) -> str:
+    """A reply's text, with its thoughts in the usual marks: the model's own may be special tokens, or stand
+    at the end of what it was asked."""
+    output = output[:-1] if output and output[-1] in model.eos else output
+    found = thoughts_of(output, asked, model.tokenizer.decode)
+    rest = str(model.tokenizer.decode(output[found.tokens if found else 0 :], skip_special_tokens=True))
+    if found is None:
+        return rest
+    opening, closing = MARKS[0]
+    return f"{opening}{found.text}{closing if found.ended else ''}{found.rest}{rest}"
 
 
 def _merged(messages: list[Message]) -> list[Message]:

@@ -39,7 +39,8 @@ def is_cut_off(row: Mapping[str, Any], prefix: str = "") -> bool:
     return (
         row.get(f"{prefix}thoughts") is not None
         and row[f"{prefix}finish_reason"] == "length"
-        and row[f"{prefix}thought_tokens"] == len(row[f"{prefix}output_ids"])
+        # Blank lines behind the mark are no answer.
+        and not row[f"{prefix}output_text"].strip()
     )
 
 

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from methods.full import Full
 from methods.shared.registry import method_class
 from runners.configure import job_from
-from runners.settings import Job, RunnerConfig
+from runners.settings import Job, RunnerConfig, parsed_moment
 
 # Enough for the drift, as in the studies of conf/experiment.
 _REPLAYED = 8
@@ -72,14 +72,18 @@ def _can_share(words: Sequence[str], job: Job) -> bool:
 
 def _setting(job: Job) -> str:
     """All that two jobs have to agree in if one run of the full model is to serve both."""
-    runner = RunnerConfig(first_token=job.runner.first_token, fixed_length=job.runner.fixed_length)
+    own = job.runner
+    now = None if own.now is None else parsed_moment(own.now, "runner.now").isoformat()
+    runner = RunnerConfig(first_token=own.first_token, fixed_length=own.fixed_length, now=now)
     return repr(dataclasses.replace(job, method_name="full", method=None, runner=runner, judge=None))  # type: ignore[arg-type]
 
 
 def _baseline(words: Sequence[str], conf: Path) -> Line:
-    """The full model's job in the setting of another."""
-    kept = [word for word in words if _key(word).partition(".")[0] != "method" and not _of_runner(word)]
-    kept += ["method=full", "runner.baseline=none"]
+    """The full model's job in the setting of another, which nobody judges: comparing its answers is for the
+    jobs that have others."""
+    apart = ("method", "judge")
+    kept = [word for word in words if _key(word).partition(".")[0] not in apart and not _of_runner(word)]
+    kept += ["method=full", "runner.baseline=none", "judge=none"]
     config = composed(conf, kept)
     # What a study's file says of its method has no place in this one.
     known = {"name", *(field.name for field in dataclasses.fields(Full.Params))}

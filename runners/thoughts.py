@@ -59,7 +59,8 @@ def thoughts_of(ids: Sequence[int], prompt: str, decode: Decode) -> Thoughts | N
         Ids to text, with special tokens: to some tokenizers the marks are such.
     """
     text = decode(ids)
-    for opening, closing in MARKS:
+    # A mark that begins them outranks any other's end within them.
+    for opening, closing in sorted(MARKS, key=lambda marks: not text.lstrip().startswith(marks[0])):
         begun = text.lstrip().startswith(opening)
         if closing in text and (begun or opening not in text.partition(closing)[0]):
             count = _tokens_until(closing, ids, decode)

@@ -44,6 +44,18 @@ def refused(opened):
     return refuse
 
 
+class _Forced:
+    """A key with a value of any kind, also one that is left out otherwise."""
+
+    def __init__(self, key, value):
+        self.key, self.value = key, value
+
+    def __call__(self, writer):
+        kinds = {int: "INT32", float: "FLOAT32", str: "STRING", list: "ARRAY"}
+        kind = gguf.GGUFValueType[kinds[type(self.value)]]
+        gguf.GGUFWriter.add_key_value(writer, self.key, self.value, kind)
+
+
 def logits(model):
     with torch.inference_mode():
         return model(IDS).logits
@@ -211,6 +223,63 @@ REFUSED = {
 @pytest.mark.parametrize("key", REFUSED)
 def test_refused_by_name(refused, key):
     refused(_key(key, REFUSED[key]), f"llama.{key}={str(REFUSED[key])[:4]}.* is not supported")
+
+
+@pytest.mark.parametrize("name", ["block_count", "embedding_length", "context_length", "head_count"])
+def test_sizes_without_which_there_is_no_model(opened, name):
+    with pytest.raises(ModelError, match=rf"{name}=None is not supported .*holds no model"):
+        opened(tiny_model("gemma3"), without=(name,))
+
+
+ABSURD = {
+    **dict.fromkeys(("rope.freq_base", "rope.scaling.attn_factor"), (0.0, -1.0, math.nan, math.inf, "x")),
+    **dict.fromkeys(("attention.head_count", "context_length"), (0, -4, [4, 4, 4, 4], "x")),
+    "attention.layer_norm_rms_epsilon": (math.nan, math.inf),
+    "attention.scale": (math.nan,),
+    "attention.head_count_kv": (0,),
+    "attention.sliding_window": ([8, 0, 8, 0], "x"),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in ABSURD for value in ABSURD[name]])
+def test_values_that_are_none(opened, name, value):
+    extra = _Forced(f"llama.{name}", value)
+    with pytest.raises(ModelError, match=rf"llama.{name}=.* is not supported") as error:
+        opened(tiny_model("llama"), extra, without=(name,))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "value"),
+    [
+        ("gemma2", "attention.sliding_window", 0),
+        ("gemma3", "attention.sliding_window", 0),
+        ("gemma3", "attention.sliding_window", None),
+        ("gemma3", "attention.sliding_window_pattern", 0),
+        ("gemma3", "attention.sliding_window_pattern", "x"),
+    ],
+)
+def test_windows_that_hide_everything(opened, architecture, name, value):
+    extras = [] if value is None else [_Forced(f"{architecture}.{name}", value)]
+    with pytest.raises(ModelError, match=rf"{architecture}.{name}={value} is not supported"):
+        opened(tiny_model(architecture), *extras, without=(name,))
+
+
+def test_sizes_that_are_not_those_of_the_tensors(opened):
+    with pytest.raises(ModelError, match="weights of other sizes than its config says"):
+        opened(tiny_model("llama"), _Forced("llama.vocab_size", 500), without=("vocab_size",))
+
+
+def test_as_many_keys_as_queries_where_a_file_does_not_say(opened):
+    model = tiny_model("qwen2", num_key_value_heads=4)
+    same(opened(model, without=("head_count_kv",)), model)
+
+
+def test_special_tokens_where_a_file_does_not_say(opened):
+    """llama.cpp's own, for a tokenizer with scores."""
+    absent = ("bos_token_id", "eos_token_id", "unknown_token_id")
+    loaded = opened(tiny_model("gemma2"), without=absent)
+    assert loaded.eos == {2} and loaded.tokenizer("ab")["input_ids"][0] == 1
 
 
 NEUTRAL = {

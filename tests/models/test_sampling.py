@@ -86,7 +86,14 @@ def test_a_row_draws_the_same_whatever_stands_beside_it():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("temperature", -0.1), ("temperature", float("nan")), ("top_k", 0), ("top_p", 0.0), ("top_p", 1.1)],
+    [
+        ("temperature", -0.1),
+        ("temperature", float("nan")),
+        ("temperature", 1e-45),
+        ("top_k", 0),
+        ("top_p", 0.0),
+        ("top_p", 1.1),
+    ],
 )
 def test_a_value_out_of_range(name, value):
     with pytest.raises(ModelError, match=name) as error:

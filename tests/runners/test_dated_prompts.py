@@ -72,6 +72,10 @@ def test_another_date_by_hand(dated, capfd):
         dated.run(*reuse, "runner.now=2031-01-01")
     one, other = (dated.run(*FULL, *more).metrics["conditions"] for more in ((), ("runner.now=2031-01-01",)))
     assert one != other, "their rows stand in tables of their own"
+    same = dated.run(*FULL, "runner.now=2026-11-01T23:59").metrics["conditions"]
+    assert one == same, "another hour of the date that the prompts name"
+    spellings = ("2031-01-01", "2031-01-01T00:00", "20310101")
+    assert len({dated.run(*FULL, f"runner.now={one}").metrics["run_id"] for one in spellings}) == 1
     with pytest.raises(RunError, match=r"runner.now='soon' is no date; write it as 2026-11-27"):
         dated.run(*FULL, "runner.now=soon")
 
@@ -92,6 +96,15 @@ def test_resumed_the_next_day(dated):
     (run.root / moment.FILE).write_text("yesterday")
     with pytest.raises(RunError, match="is no date"):
         prompt_moment(run, None, resumed=False)
+
+
+def test_a_stored_moment_that_is_none_is_not_the_template_s_fault(dated):
+    dated.results.mkdir()
+    (dated.results / moment.FILE).write_text("yesterday")
+    with pytest.raises(
+        RunError, match=rf"^{re.escape(str(dated.results / moment.FILE))}='yesterday' is no date"
+    ):
+        dated.run(*FULL)
 
 
 def test_two_jobs_begin_at_once(dated):
@@ -139,6 +152,23 @@ def test_a_template_that_is_random():
     assert ChatTemplate(_Tokenizer("a", "a")).render([]) == "a"
 
 
+def test_options_of_a_template_that_is_not_used(dated):
+    fewshot = (*FULL, "task.prompt=fewshot", "model.chat_template_kwargs={messages_of:1}")
+    template = dated.model / "chat_template.jinja"
+    template.write_text(template.read_text() + "{% if messages_of %}{% endif %}")
+    with pytest.raises(RunError, match=r"chat_template_kwargs has no effect: these prompts are no chats"):
+        dated.run(*fewshot)
+
+
+def test_templates_of_which_none_is_the_default():
+    tokenizer = _Tokenizer("a", "a")
+    tokenizer.chat_template = {"tool_use": "{{ x }}", "rag": "{{ y }}"}
+    # A prompt without a chat needs none.
+    template = ChatTemplate(tokenizer)
+    with pytest.raises(ModelError, match=r"\(tool_use, rag\) and none for others; name one of them default"):
+        template.render([])
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
@@ -150,15 +180,3 @@ def test_a_template_that_is_random():
 def test_options_that_a_template_does_not_take(options, match):
     with pytest.raises(ModelError, match=match):
         ChatTemplate(_Tokenizer(), options)
-
-
-def test_several_templates_and_none_that_is_meant(bench, tmp_path):
-    folder = tmp_path / "several"
-    save_model(folder)
-    path = folder / "tokenizer_config.json"
-    (folder / "chat_template.jinja").unlink(missing_ok=True)
-    templates = [{"name": name, "template": TEMPLATE} for name in ("rag", "tool_use")]
-    path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": templates}))
-    bench.model = folder
-    with pytest.raises(ModelError, match=r"several chat templates \(rag, tool_use\) and none named default"):
-        bench.run(*FULL)

@@ -1,11 +1,15 @@
 """Reasoning models: thoughts apart from answers, never scored, counted, and cut off is not wrong."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from tiny_model import TEMPLATE, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models.errors import ModelError
+from runners.decoding import Decoding
+from runners.local_judge import said_by
 from runners.metrics import summarise
 from runners.scoring import CUT_OFF, is_cut_off, scored
 from runners.thoughts import MARKS, answer_in, thoughts_of
@@ -61,6 +65,45 @@ def test_a_last_token_that_says_more_than_the_mark():
     assert (found.text, found.tokens, found.rest) == ("Four?", 3, "Fi")
 
 
+def test_another_kind_of_mark_within_thoughts():
+    text = "<reasoning>Is it </think>?</reasoning>Five."
+    found = thoughts_of(characters(text), "", decode)
+    assert (found.text, text[found.tokens :]) == ("Is it </think>?", "Five.")
+
+
+@pytest.mark.parametrize(
+    ("output", "asked", "said"),
+    [
+        ("[[7]]", "Grade:", "[[7]]"),
+        # Cut off: the grade that is weighed is none.
+        ("A [[7]]?", "Grade:<think>\n", ""),
+        ("A [[7]]?</think>[[3]]", "Grade:<think>\n", "[[3]]"),
+        ("[THINK]A [[7]]?[/THINK][[3]]$", "Grade:", "[[3]]"),
+        ("[THINK]A [[7]]?", "Grade:", ""),
+    ],
+)
+def test_the_thoughts_of_a_local_judge(output, asked, said):
+    def spoken(ids, skip_special_tokens=False):
+        return (
+            decode(ids).replace("[THINK]", "").replace("[/THINK]", "") if skip_special_tokens else decode(ids)
+        )
+
+    model = SimpleNamespace(tokenizer=SimpleNamespace(decode=spoken), eos=frozenset([ord("$")]))
+    assert answer_in(said_by(model, characters(output), asked)) == said
+
+
+def test_a_line_of_thoughts_is_no_end_of_an_answer():
+    tokenizer = SimpleNamespace(decode=lambda ids, skip_special_tokens=False: decode(ids))
+    model = SimpleNamespace(tokenizer=tokenizer, eos=frozenset())
+    decoding = Decoding(model, sampler=None, seed=0, max_new_tokens=99, stop_strings=("\n",))
+    whole = "<think>\nFour?\nNo.\n</think>\n\nFive.\nQ: Who?"
+    ends = [length for length in range(len(whole)) if decoding._stopped(0, characters(whole[:length]))]
+    assert whole[: ends[0]] == whole.removesuffix("Q: Who?")
+    assert decoding._stopped(0, characters("Five.\n")) and not decoding._stopped(0, characters("Five."))
+    answered = characters(whole[: ends[0]])
+    assert decoding.text(answered, decoding.thoughts(answered, "")) == "Five."
+
+
 def row(text, thoughts, finish, count, length):
     return {
         "output_text": text,
@@ -83,18 +126,20 @@ def test_cut_off_is_no_attempt():
         row("Paris.", "Lyon?", "eos", 10, 13),
         row("Lyon.", "Paris?", "eos", 10, 13),
         row("", "Paris, I think", "length", 20, 20),
+        # The mark and the blank line behind it were the last that fitted.
+        row("\n", "Paris, I think", "length", 19, 20),
         # It ended by itself and said nothing.
         row("", "Paris, I think", "eos", 20, 21),
     ]
     rows = [one | scored(task, one) for one in rows]
-    assert [one["outcome"] for one in rows] == ["correct", "wrong", CUT_OFF, "collapsed"]
-    assert [one["collapsed"] for one in rows] == [False, False, False, True]
-    assert [is_cut_off(one) for one in rows] == [False, False, True, False]
+    assert [one["outcome"] for one in rows] == ["correct", "wrong", CUT_OFF, CUT_OFF, "collapsed"]
+    assert [one["collapsed"] for one in rows] == [False, False, False, False, True]
+    assert [is_cut_off(one) for one in rows] == [False, False, True, True, False]
     metrics = summarise(rows, {"baseline": "none"})
-    assert metrics["quality"] == 0.25 and metrics["hallucination_rate"] == 0.5
-    assert metrics["cut_off_rate"] == 0.25 and metrics["thought_share"] == pytest.approx(60 / 67)
+    assert metrics["quality"] == 0.2 and metrics["hallucination_rate"] == 0.5
+    assert metrics["cut_off_rate"] == 0.4 and metrics["thought_share"] == pytest.approx(79 / 87)
     assert metrics["full_cut_off_rate"] is None
-    assert any("25% of the answers were cut off within their thoughts" in line for line in sentences(metrics))
+    assert any("40% of the answers were cut off within their thoughts" in line for line in sentences(metrics))
     plain = summarise([one | {"thoughts": None, "thought_tokens": None} for one in rows], {})
     assert plain["thought_share"] is None and plain["cut_off_rate"] is None
 

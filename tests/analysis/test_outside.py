@@ -11,17 +11,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def beside_results(tmp_path, monkeypatch):
-    """A folder with results/ in it, as in the README."""
+    """A folder with results/ in it, as in docs/reading-results.md."""
     write_run(tmp_path / "results", "ffnskip", 0.25)
     write_run(tmp_path / "results", "swift")
     monkeypatch.chdir(tmp_path)
 
 
 def line(library):
-    """The README's line for a library."""
-    (found,) = re.findall(
-        rf"^{library}\..*samples\.parquet.*$", (ROOT / "README.md").read_text(), re.MULTILINE
-    )
+    """The page's line for a library."""
+    page = (ROOT / "docs/reading-results.md").read_text(encoding="utf-8")
+    (found,) = re.findall(rf"^{library}\..*samples\.parquet.*$", page, re.MULTILINE)
     return found
 
 

@@ -93,6 +93,6 @@ def test_labelled_answers_that_the_rules_were_made_with() -> None:
 
 
 def test_labelled_answers_that_the_rules_have_not_seen() -> None:
-    """README quotes these; the set was written by somebody who knew neither the rules nor the other set."""
+    """docs/scoring.md quotes these; whoever wrote the set knew neither the rules nor the other set."""
     precision, recall = rates("abstention_blind.jsonl")
     assert precision == pytest.approx(36 / 37) and recall == 36 / 40

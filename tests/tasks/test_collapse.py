@@ -75,7 +75,7 @@ LABELLED = Path(__file__).parents[1] / "data" / "labelled_outputs.jsonl"
 
 def test_real_outputs() -> None:
     """Outputs of SmolLM2-135M, most of them with layers skipped, labelled by somebody who did not know the
-    rule; README quotes these."""
+    rule; docs/metrics.md quotes these."""
     rows = [json.loads(line) for line in LABELLED.read_text(encoding="utf-8").splitlines()]
     counts = Counter((row["label"], has_collapsed(row["text"], row["output_ids"])) for row in rows)
     assert len(rows) == 156 and {row["method"] for row in rows} >= {"full", "drop_last", "ffnskip"}

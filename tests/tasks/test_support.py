@@ -118,7 +118,7 @@ def test_labels_are_what_they_should_be() -> None:
 
 
 def test_rules_on_the_labelled_summaries() -> None:
-    """README quotes these."""
+    """docs/scoring.md quotes these."""
     precision, recall, alarms = validate(Rules())
     assert (precision, recall, alarms) == (1.0, 1.0, 0)
 

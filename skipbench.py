@@ -284,9 +284,7 @@ def run(*overrides: str, **keys: Any) -> dict[str, Any]:
     RunError, ModelError, MethodError, DataError
         In one line, as on the command line.
     """
-    from hydra import compose, initialize_config_dir
-
-    from runners.configure import job_from
+    from runners.configure import composed, job_from
     from runners.errors import RunError
     from runners.execute import execute
     from runners.typed import as_typed
@@ -295,8 +293,7 @@ def run(*overrides: str, **keys: Any) -> dict[str, Any]:
     given = {"logger": "none", **keys}
     words = [f"{key}={'null' if value is None else value}" for key, value in given.items()]
     try:
-        with initialize_config_dir(str(_CONF), version_base="1.3"):
-            config = compose("config", as_typed([*words, *overrides]))
+        config = composed(_CONF, as_typed([*words, *overrides]))
     except (*USER_ERRORS, OSError, ValueError, RuntimeError) as error:
         raise RunError(one_line(not_composed(error), _CONF)) from error
     return execute(job_from(config)).metrics

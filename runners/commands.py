@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from models.places import expanded
-from runners.configure import build, composed_values
+from runners.configure import build, composed, composed_values
 from runners.errors import RunError
 from runners.judging import judge_run
 from runners.rescore import rescore
@@ -43,8 +42,7 @@ def judge_command(arguments: Sequence[str], conf: Path) -> tuple[list[dict[str, 
             f"judge takes folders, judge=..., judge.<option>=<value> and logger=..., not {wrong[0]}"
         )
     try:
-        with initialize_config_dir(str(conf), version_base="1.3"):
-            values = composed_values(compose("config", as_typed(rest)))
+        values = composed_values(composed(conf, as_typed(rest)))
     except (OSError, ValueError, RuntimeError) as error:
         raise not_composed(error) from error
     config = build(JudgeConfig, values["judge"], "judge.")

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,6 +25,12 @@ T = TypeVar("T")
 _SECRET = re.compile(r"KEY$|TOKEN$|SECRET|PASSWORD", re.IGNORECASE)
 _MODELS = Path(__file__).resolve().parents[1] / "conf" / "model"
 GROUPS = ("method", "task", "model", "engine", "runner", "judge", "logger")
+
+
+def composed(conf: Path, words: Sequence[str]) -> DictConfig:
+    """The configuration of a command line, outside of Hydra's own command."""
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        return compose("config", list(words))
 
 
 def job_from(config: DictConfig) -> Job:

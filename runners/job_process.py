@@ -15,12 +15,11 @@ from types import FrameType
 from omegaconf import OmegaConf
 
 from models.places import expanded
-from runners.configure import job_from
+from runners.configure import composed, job_from
 from runners.errors import RunError
 from runners.execute import execute
 from runners.notices import say
 from runners.result_line import result_line
-from runners.shared_baseline import composed
 from runners.stopping import Interrupted, StopRequest
 from runners.study import Study
 from runners.user_errors import USER_ERRORS, one_line

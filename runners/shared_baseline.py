@@ -11,12 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
-
 from methods.full import Full
 from methods.shared.registry import method_class
-from runners.configure import job_from
+from runners.configure import composed, job_from
 from runners.settings import Job, RunnerConfig, parsed_moment
 
 # Enough for the drift, as in the studies of conf/experiment.
@@ -29,12 +26,6 @@ class Line:
 
     words: list[str]
     job: Job | str
-
-
-def composed(conf: Path, words: Sequence[str]) -> DictConfig:
-    """The configuration of a job, outside of Hydra's own command."""
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        return compose("config", list(words))
 
 
 def with_shared_baselines(lines: Sequence[Line], conf: Path) -> list[Line]:

@@ -14,10 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the checkout, whatever is installed.
 sys.path.insert(0, str(ROOT))
 
-from hydra import compose, initialize_config_dir  # noqa: E402
-
 from models.fetching import fetched  # noqa: E402
-from runners.configure import job_from  # noqa: E402
+from runners.configure import composed, job_from  # noqa: E402
+from runners.typed import as_typed  # noqa: E402
 from runners.user_errors import USER_ERRORS, check_arguments, one_line  # noqa: E402
 from tasks import registry as tasks  # noqa: E402
 
@@ -26,8 +25,7 @@ CONF = ROOT / "conf"
 
 def prefetch(overrides: list[str]) -> None:
     """Fetch the model and the data of one combination, and say where they are."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        job = job_from(compose("config", overrides))
+    job = job_from(composed(CONF, as_typed(overrides)))
     print(f"model {job.model.name}: {fetched(job.model)}")
     task = tasks.create(job.task_name, job.task)
     print(f"task {job.task_name}: {len(task.load())} examples ({task.source_label})")

@@ -101,14 +101,10 @@ def load(
 
 def _named(model: str) -> dict[str, Any]:
     """The configuration of a prepared model, or that of a path."""
-    from omegaconf import OmegaConf
-
     from models.places import last_part
+    from runners.prepared_models import prepared_models
 
-    file = _CONF / "model" / f"{model}.yaml"
-    if file.parent == _CONF / "model" and file.is_file() and model != "hub":
-        return {str(key): value for key, value in OmegaConf.load(file).items()}
-    return {"name": last_part(model), "path": model}
+    return prepared_models().get(model) or {"name": last_part(model), "path": model}
 
 
 def _opened(model: Any, tokenizer: Any, layer: str) -> LoadedModel:

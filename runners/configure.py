@@ -16,6 +16,7 @@ from methods.shared.registry import method_class
 from models.loading import EngineConfig, ModelConfig
 from models.places import last_part, same
 from runners.errors import RunError
+from runners.prepared_models import prepared_models
 from runners.settings import Job, LoggerConfig, RunnerConfig, Settings
 from tasks import registry as tasks
 from tasks.judges.config import JudgeConfig
@@ -23,7 +24,6 @@ from tasks.judges.config import JudgeConfig
 T = TypeVar("T")
 # Names of environment variables that hold what nobody else may read.
 _SECRET = re.compile(r"KEY$|TOKEN$|SECRET|PASSWORD", re.IGNORECASE)
-_MODELS = Path(__file__).resolve().parents[1] / "conf" / "model"
 GROUPS = ("method", "task", "model", "engine", "runner", "judge", "logger")
 
 
@@ -67,11 +67,8 @@ def job_from(config: DictConfig) -> Job:
 def _names_another(name: Any, path: Any) -> bool:
     """Whether a name is that of a prepared model with another path: `model.path=` alone keeps the name of the
     model that it replaces."""
-    for file in _MODELS.glob("*.yaml"):
-        prepared: Any = OmegaConf.load(file)
-        if prepared.get("name") == name and not OmegaConf.is_missing(prepared, "path"):
-            return not same(prepared["path"], path)
-    return False
+    paths = [one["path"] for one in prepared_models().values() if one["name"] == name]
+    return bool(paths) and not any(same(one, path) for one in paths)
 
 
 def composed_values(config: DictConfig) -> dict[str, Any]:

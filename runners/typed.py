@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,11 +14,11 @@ from methods.shared import registry as methods
 from models.loading import EngineConfig, ModelConfig
 from models.places import expanded
 from runners.launchers import LAUNCHERS
+from runners.prepared_models import HUB, prepared_models
 from runners.settings import LoggerConfig, RunnerConfig, Settings
 from tasks import registry as tasks
 from tasks.judges.config import JudgeConfig
 
-_MODELS = Path(__file__).resolve().parents[1] / "conf" / "model"
 TEXT: tuple[Any, ...] = (str, str | None)
 # Of Hydra's own keys those that are folders.
 _FOLDERS = frozenset({"hydra.sweep.dir", "hydra.run.dir"})
@@ -40,7 +39,7 @@ def _with_path(argument: str) -> list[str]:
     """A choice of a model that is none of the prepared ones, as the path that it is."""
     key, _, value = argument.partition("=")
     models = value.strip("'\"").split(",")
-    prepared = {file.stem for file in _MODELS.glob("*.yaml")}
+    prepared = {HUB, *prepared_models()}
     if key != "model" or prepared & set(models) or not all(map(_is_model, models)):
         return [argument]
     return ["model=hub", f"model.path={value}"]

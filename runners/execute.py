@@ -91,9 +91,7 @@ def _plan(job: Job) -> _Plan:
     turns = max(len(one.turns) for one in examples)
     check_judge(job.judge, job.task_name, job.runner.baseline, turns)
     check_entailment(task)
-    # Solving may take more of them than it begins with.
-    pool = task.calibration() if calibration else []
-    run = RunFolder(root, identity.run_id(job, conditions, task, examples, calibration, pool))
+    run = RunFolder(root, identity.run_id(job, conditions, task, examples, calibration))
     return _Plan(task, examples, calibration, method, max_new_tokens, conditions, run)
 
 
@@ -318,7 +316,7 @@ class Execution:
     def _versus_hf(self, rows: Rows, cache: str) -> float | None:
         """Decode speed over that of transformers' `generate` with a kind of cache, where that answered the
         same examples under the same conditions."""
-        if self.job.method_name == "hf_generate":
+        if self.method.own_engine:
             return None
         other = covering_rows(self.run.root, self._hf_conditions_id, "hf_generate", self._asked, cache=cache)
         if other.rows is None:

@@ -88,7 +88,6 @@ def run_id(
     task: Task,
     examples: Sequence[Example],
     calibration: Sequence[Example],
-    pool: Sequence[Example],
 ) -> str:
     """`<model>-<task>-<method>-<8 hex>`, the same for the same tokens and times, whatever is logged or
     judged.
@@ -96,9 +95,10 @@ def run_id(
     Parameters
     ----------
     task
-        Shows what is asked: the solved questions of a few-shot prompt come from outside the examples.
-    examples, calibration, pool
-        What is scored, what tuning the method begins with, and all that it may take.
+        Shows what is asked: the solved questions of a few-shot prompt come from outside the examples. Tuning
+        may take more of its calibration examples than it begins with.
+    examples, calibration
+        What is scored, and what tuning the method begins with; nothing if it needs none.
     """
 
     def asked(example: Example) -> list[Any]:
@@ -106,6 +106,7 @@ def run_id(
         return [example.example_id, example.source_sha256, task.prompt(example, 0, ()), *example.turns, *own]
 
     now = job.runner.now
+    pool = task.calibration() if calibration else []
     content = {
         "conditions": conditions,
         "method": [job.method_name, dataclasses.asdict(job.method)],

@@ -40,7 +40,7 @@ def calibration_examples(job: Job, method: Method, task: Task) -> list[Example]:
     to_solve = False
     if isinstance(params, TargetParams):
         params.refuse_both()
-        to_solve = params.target_skip is not None and params.given is None
+        to_solve = params.to_solve
     if not (to_solve or method.needs_calibration):
         return []
     # What is missing is told by `prepared`, which knows whether it is needed.
@@ -192,9 +192,4 @@ class _Tuning:
 def wants_solving(method: Method) -> bool:
     """Whether `target_skip` is set and the parameter it solves is not."""
     params = method.params
-    return (
-        method.solves is not None
-        and isinstance(params, TargetParams)
-        and params.target_skip is not None
-        and getattr(params, method.solves.name) is None
-    )
+    return method.solves is not None and isinstance(params, TargetParams) and params.to_solve

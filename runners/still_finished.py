@@ -52,6 +52,4 @@ def _name(job: Job, config: dict, metrics: dict) -> str:
     conditions = identity.conditions(here, model_revision(job.model), max_new_tokens)
     conditions |= {key: metrics[key] for key in ("device", "dtype", "threads")}
     examples = selection(task.load(), settings.limit)
-    calibration = calibration_examples(job, method, task)
-    pool = task.calibration() if calibration else []
-    return identity.run_id(job, conditions, task, examples, calibration, pool)
+    return identity.run_id(job, conditions, task, examples, calibration_examples(job, method, task))

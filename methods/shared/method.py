@@ -124,7 +124,7 @@ class Method:
 
     def _check_ready(self) -> None:
         params = self.params
-        if isinstance(params, TargetParams) and params.given is None and params.target_skip is not None:
+        if isinstance(params, TargetParams) and params.to_solve:
             raise MethodError(
                 f"{params.SOLVED} is neither given nor solved for target_skip={params.target_skip:g}; give "
                 f"{params.SOLVED}, or let the runner solve it (python run.py)"

@@ -63,6 +63,11 @@ class TargetParams:
         """The value of the parameter that is solved otherwise; None: it is to be solved, if it can be."""
         return getattr(self, self.SOLVED)
 
+    @property
+    def to_solve(self) -> bool:
+        """Whether there is a target, and not yet a value for it."""
+        return self.target_skip is not None and self.given is None
+
     def refuse_both(self) -> None:
         """Refuse a target beside the parameter that would be solved for it.
 

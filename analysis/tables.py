@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.seeds import HIGHEST, LOWEST, SEEDS, pooled, together
 from runners.schema import method_parameters, setting, settings_apart
-from runners.significance import corrected_p_values, quality_verdict
+from runners.significance import corrected_p_values, quality_verdict, said_p
 
 UNKNOWN = "–"
 UNNAMED = "unnamed method"
@@ -198,7 +198,7 @@ def _p_value(record: Record) -> str:
     p = record.get(HOLM)
     if p is None:
         return UNKNOWN
-    return f"{'< 0.001' if p < 0.001 else f'{p:.3f}'} {mark(record)}".strip()
+    return f"{said_p(p).removeprefix('= ')} {mark(record)}".strip()
 
 
 def comparison(runs: Sequence[Record]) -> pd.DataFrame:

@@ -80,24 +80,21 @@ class ChatTemplate:
         ModelError
             The template is broken, does not take such messages, or writes something else every time.
         """
-        if not self._tokenizer.chat_template:
+        source = self._source()
+        if source is None:
             return None
-        self._source()
-        text = self._rendered(messages)
+        text = self._rendered(source, messages)
         # A random choice, a counter: two runs of such prompts cannot be compared, not even with themselves.
-        if text != self._rendered(messages):
+        if text != self._rendered(source, messages):
             raise ModelError(
                 "the model's chat template writes another text each time, so that no answer can be "
                 "repeated; remove what is random from it"
             )
         return text
 
-    def _rendered(self, messages: list[Any]) -> str:
+    def _rendered(self, source: str, messages: list[Any]) -> str:
         try:
-            with (
-                readable("the model's chat template fails"),
-                writing_time(str(self._source()), self._written),
-            ):
+            with readable("the model's chat template fails"), writing_time(source, self._written):
                 text: str = self._tokenizer.apply_chat_template(
                     messages, tokenize=False, add_generation_prompt=True, **self._options
                 )

@@ -82,6 +82,11 @@ class Metadata:
         field = self._reader.get_field(key)
         return default if field is None else field.contents()
 
+    def length(self, key: str) -> int:
+        """How long a list is; 0: there is none. A vocabulary has hundreds of thousands of texts to decode."""
+        field = self._reader.get_field(key)
+        return 0 if field is None else len(field.data)
+
     def own(self, name: str, default: Any = None) -> Any:
         """The value of a key of the architecture."""
         return self.get(f"{self.architecture}.{name}", default)

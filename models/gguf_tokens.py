@@ -162,6 +162,6 @@ def _token(metadata: Metadata, name: str) -> int | None:
     number = metadata.get(key, _USUAL.get(name) if scored else None)
     if number is None or number in (_NONE, -1):
         return None
-    if not isinstance(number, int) or not 0 <= number < len(metadata.get(f"{_TOKENS}tokens", [])):
+    if not isinstance(number, int) or not 0 <= number < metadata.length(f"{_TOKENS}tokens"):
         metadata.refuse(key, "it is no token's number")
     return number

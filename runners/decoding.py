@@ -15,7 +15,7 @@ from models.prefix import Prefix
 from models.sampling import Sampler, generator
 from runners.prompts import Prompt
 from runners.stopwatch import Stopwatch, synchroniser
-from runners.thoughts import Thoughts, thoughts_of
+from runners.thoughts import Thoughts, text_behind, thoughts_of
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,9 @@ class Decoding:
         return text[: min(cuts)] if cuts else text
 
     def _uncut(self, ids: list[int], thoughts: Thoughts | None) -> str:
-        ids = self._said(ids)
-        text: str = self.model.tokenizer.decode(
-            ids if thoughts is None else ids[thoughts.tokens :], skip_special_tokens=True
-        )
-        if thoughts is not None:
-            text = (thoughts.rest + text).lstrip()
-        return text
+        decode = partial(self.model.tokenizer.decode, skip_special_tokens=True)
+        text = text_behind(thoughts, self._said(ids), decode)
+        return text if thoughts is None else text.lstrip()
 
     def run(
         self,

@@ -1,12 +1,14 @@
 """A judge that runs here: any model that `model=` takes."""
 
+from functools import partial
+
 import torch
 from transformers import GenerationConfig
 
 from models.chat import ChatTemplate
 from models.errors import readable
 from models.loading import EngineConfig, LoadedModel, ModelConfig, load_model
-from runners.thoughts import MARKS, thoughts_of
+from runners.thoughts import MARKS, text_behind, thoughts_of
 from tasks.base import Message
 from tasks.judges.config import JudgeConfig
 from tasks.judges.endpoint import Complete, JudgeUnreachableError, Reply
@@ -61,11 +63,11 @@ def said_by(model: LoadedModel, output: list[int], asked: str) -> str:
     at the end of what it was asked."""
     output = output[:-1] if output and output[-1] in model.eos else output
     found = thoughts_of(output, asked, model.tokenizer.decode)
-    rest = str(model.tokenizer.decode(output[found.tokens if found else 0 :], skip_special_tokens=True))
+    rest = text_behind(found, output, partial(model.tokenizer.decode, skip_special_tokens=True))
     if found is None:
         return rest
     opening, closing = MARKS[0]
-    return f"{opening}{found.text}{closing if found.ended else ''}{found.rest}{rest}"
+    return f"{opening}{found.text}{closing if found.ended else ''}{rest}"
 
 
 def _merged(messages: list[Message]) -> list[Message]:

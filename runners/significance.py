@@ -76,6 +76,11 @@ def corrected_p_values(records: Sequence[Mapping[str, Any]]) -> list[float | Non
     return holm([None if record.get("lossless") else record.get("quality_p") for record in records])
 
 
+def said_p(p: float) -> str:
+    """Write a p-value behind its letter."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
 def quality_verdict(record: Mapping[str, Any], corrected: float | None) -> str | None:
     """Return what a run's difference in quality to the full model amounts to.
 

@@ -13,9 +13,9 @@ from typing import Any, TextIO
 
 from runners.notices import printable
 from runners.schema import setting
-from runners.significance import corrected_p_values
+from runners.significance import corrected_p_values, said_p
 from runners.table_rows import ROWS, Row, heading, title
-from runners.verdict import said_p, sentences
+from runners.verdict import sentences
 
 Record = Mapping[str, Any]
 Cell = list[str]  # lines

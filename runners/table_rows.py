@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runners.schema import method_parameters, settings_apart
+from runners.significance import said_p
 
 UNKNOWN = "–"
 Record = Mapping[str, Any]
@@ -53,7 +54,7 @@ class Row:
         if lo is not None and hi is not None:
             lines.append(f"[{self._bare(lo)}, {self._bare(hi)}]")
         if self.field == "quality_delta" and (p := record.get("quality_p")) is not None:
-            lines.append("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
+            lines.append(f"p {said_p(p)}")
         return lines
 
     def full_cell(self, record: Record) -> list[str]:

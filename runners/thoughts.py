@@ -71,6 +71,11 @@ def thoughts_of(ids: Sequence[int], prompt: str, decode: Decode) -> Thoughts | N
     return None
 
 
+def text_behind(thoughts: Thoughts | None, ids: Sequence[int], decode: Decode) -> str:
+    """What an output says behind its thoughts, or as a whole; `decode` leaves special tokens out."""
+    return decode(ids) if thoughts is None else thoughts.rest + decode(ids[thoughts.tokens :])
+
+
 def answer_in(text: str) -> str:
     """What a text says after the thoughts with which it begins; nothing if it ends within them."""
     found = thoughts_of([ord(character) for character in text], "", lambda codes: "".join(map(chr, codes)))

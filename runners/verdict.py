@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runners.schema import drifted
-from runners.significance import corrected_p_values, quality_verdict
+from runners.significance import corrected_p_values, quality_verdict, said_p
 from tasks.scoring.collapse import MIN_TOKENS
 
 Record = Mapping[str, Any]
@@ -123,8 +123,3 @@ def _speed(record: Record) -> str:
     return (
         f"Decoding is {direction}: {speedup:.2f} times the full model's tokens per second ({limits}{wide})."
     )
-
-
-def said_p(p: float) -> str:
-    """Write a p-value behind its letter."""
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"

@@ -260,7 +260,7 @@ MEANING = [
     ),
     Protection(
         "models/chat.py",
-        "if text != self._rendered(messages):",
+        "if text != self._rendered(source, messages):",
         "if False:",
         "runners/test_dated_prompts.py::test_a_template_that_is_random",
     ),

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from models.loading import LoadedModel
+    from runners.prompts import Prompt, PromptEncoder
 
 __all__ = ["Answer", "generate", "load", "run"]
 
@@ -132,6 +133,8 @@ def generate(
     temperature: float = 0.0,
     top_k: int | None = None,
     top_p: float = 1.0,
+    max_prompt_tokens: int | None = None,
+    on_overflow: str = "error",
     chat_template_kwargs: dict[str, Any] | None = None,
     heard: Heard | None = None,
     **params: Any,
@@ -147,7 +150,8 @@ def generate(
         token ids (a list of int), used as they are; or a list of such, which is decoded as one batch.
     method, **params
         A method and its parameters, such as `threshold=0.982`. Nothing is solved or calibrated here.
-    max_new_tokens, ignore_eos, seed, temperature, top_k, top_p, chat_template_kwargs
+    max_new_tokens, ignore_eos, seed, temperature, top_k, top_p
+    max_prompt_tokens, on_overflow, chat_template_kwargs
         As the keys of `run.py`; `ignore_eos` is `runner.fixed_length`.
     heard : callable (row, text) or None
         Called with each new piece of text, thoughts included, as it arrives; off the clock.
@@ -158,16 +162,20 @@ def generate(
 
     Raises
     ------
-    ModelError, MethodError
-        In one line.
+    ModelError, MethodError, RunError
+        In one line; also of a prompt that leaves no room for an answer.
     """
     from models.chat import ChatTemplate
     from models.sampling import Sampler
     from runners.decoding import Decoding
+    from runners.prompts import PromptEncoder
+    from runners.settings import Settings
 
     one = _is_one(prompt)
+    settings = Settings(max_prompt_tokens=max_prompt_tokens, on_overflow=on_overflow)
     template = ChatTemplate(model.tokenizer, chat_template_kwargs)
-    prompts = [_encoded(model, template, each) for each in ([prompt] if one else prompt)]
+    encoder = PromptEncoder(model, template, settings, max_new_tokens)
+    prompts = [_encoded(model, encoder, each, row) for row, each in enumerate([prompt] if one else prompt)]
     chosen = _bound(method, params, model, len(prompts))
     decoding = Decoding(
         model=model,
@@ -190,27 +198,25 @@ def _is_one(prompt: Any) -> bool:
     return isinstance(prompt, str) or not len(prompt) or isinstance(prompt[0], int | dict)
 
 
-def _encoded(model: LoadedModel, template: Any, prompt: Any) -> Any:
+def _encoded(model: LoadedModel, encoder: PromptEncoder, prompt: Any, row: int) -> Prompt:
     from models.errors import ModelError
     from runners.prompts import Prompt
 
     if not len(prompt):
         raise ModelError("a prompt is empty; give a text, messages or token ids")
-    if not isinstance(prompt, str) and all(isinstance(token, int) for token in prompt):
+    chats = bool(model.tokenizer.chat_template)
+    if isinstance(prompt, str):
+        return encoder.encode([{"role": "user", "content": prompt}] if chats else prompt, str(row))
+    if all(isinstance(token, int) for token in prompt):
         ids = [int(token) for token in prompt]
         if not 0 <= min(ids) <= max(ids) < model.stack.vocabulary:
             raise ModelError(
                 f"a prompt has tokens that the model has not (0 to {model.stack.vocabulary - 1})"
             )
-        return Prompt(model.tokenizer.decode(ids), ids, False)
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-    text = template.render(messages)
-    if text is None and not isinstance(prompt, str):
+        return encoder.fit(Prompt(model.tokenizer.decode(ids), ids, False), str(row))
+    if not chats:
         raise ModelError("the model has no chat template for messages; give a text or token ids")
-    ids = model.ids_of(prompt, special=True) if text is None else model.ids_of(text, special=False)
-    if not ids:
-        raise ModelError("a prompt has no tokens")
-    return Prompt(prompt if text is None else text, ids, False)
+    return encoder.encode(list(prompt), str(row))
 
 
 def _bound(name: str, params: dict[str, Any], model: LoadedModel, rows: int) -> Any:

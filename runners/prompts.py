@@ -87,7 +87,21 @@ class PromptEncoder:
         RunError
             The model has no chat template, or the prompt is too long and must not be cut.
         """
-        whole = self._rendered(prompt)
+        return self.fit(self._rendered(prompt), example_id, None if isinstance(prompt, str) else prompt)
+
+    def fit(self, whole: Prompt, example_id: str, messages: list[Message] | None = None) -> Prompt:
+        """A prompt that is tokenised already, if it fits, or cut if that is asked for.
+
+        Parameters
+        ----------
+        messages
+            What it was rendered from, which is cut instead of its beginning.
+
+        Raises
+        ------
+        RunError
+            It has no tokens, or is too long and must not be cut.
+        """
         if not whole.ids:
             raise RunError(f"the prompt of example {example_id} has no tokens")
         limit = self._room(len(whole.ids), len(whole.ids))
@@ -98,7 +112,7 @@ class PromptEncoder:
                 f"the prompt of example {example_id} has {len(whole.ids)} tokens, {limit} fit"
                 f"{self._reason(limit)}; on_overflow=truncate cuts it"
             )
-        cut = None if isinstance(prompt, str) else self._shortened(prompt, len(whole.ids) - limit, limit)
+        cut = None if messages is None else self._shortened(messages, len(whole.ids) - limit, limit)
         if cut is None:
             ids = whole.ids[-limit:]
             return Prompt(self._model.tokenizer.decode(ids), ids, True)

@@ -11,6 +11,7 @@ import skipbench
 from copied import ROOT
 from methods.shared.errors import MethodError
 from models.errors import ModelError
+from runners.errors import RunError
 from tiny import tiny_model
 from tiny_files import save_model, save_tokenizer
 
@@ -119,6 +120,14 @@ def test_errors_are_one_line(model, params, error, match):
 def test_prompts_that_are_none(model, prompt):
     with pytest.raises(ModelError, match=r"a prompt is empty|tokens that the model has not"):
         skipbench.generate(model, prompt)
+
+
+@pytest.mark.parametrize("prompt", [[7] * 250, " ".join(["word9"] * 250)])
+def test_a_prompt_that_leaves_no_room(model, prompt):
+    with pytest.raises(RunError, match="has 250 tokens, 246 fit; on_overflow=truncate cuts it"):
+        skipbench.generate(model, prompt, max_new_tokens=10)
+    answer = skipbench.generate(model, prompt, max_new_tokens=10, on_overflow="truncate")
+    assert answer.prompt_tokens == 246
 
 
 def test_a_run_is_a_record(folder, tmp_path):
